@@ -1,0 +1,96 @@
+"""Agents: Algorithm 5 of the ECAM paper, its parts, and the runs that people start."""
+
+from __future__ import annotations
+
+from causal_rl.agents.algorithm5 import Algorithm5, Progress
+from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint, world_identity
+from causal_rl.agents.config import TrainConfig
+from causal_rl.agents.evaluation import (
+    Controller,
+    Yardsticks,
+    evaluate,
+    measure_yardsticks,
+    noop_controller,
+    oracle_controller,
+    policy_controller,
+    random_controller,
+)
+from causal_rl.agents.inspection import (
+    AgentEvaluation,
+    bootstrap_interval,
+    evaluate_run_agent,
+    evaluate_run_graph,
+    load_agent,
+)
+from causal_rl.agents.planner import Plan, SCMPlanner
+from causal_rl.agents.policy import ActorCritic, GraphMLP, PolicyOutput, policy_view
+from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
+from causal_rl.agents.reporting import (
+    graph_rows,
+    graph_table,
+    plot_learning_curve,
+    print_report,
+    return_table,
+    save_figure,
+)
+from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
+from causal_rl.agents.store import TransitionStore
+from causal_rl.agents.tensorboard import RunLogger
+from causal_rl.agents.training import (
+    Interrupted,
+    default_folder,
+    load_config,
+    load_world,
+    resolve_device,
+    resume,
+    train,
+)
+
+__all__ = [
+    "ActorCritic",
+    "AgentEvaluation",
+    "Algorithm5",
+    "Controller",
+    "GraphMLP",
+    "Interrupted",
+    "Plan",
+    "PolicyOutput",
+    "Progress",
+    "ReturnNormaliser",
+    "RolloutBatch",
+    "RunLogger",
+    "SCMPlanner",
+    "TrainConfig",
+    "TransitionStore",
+    "Yardsticks",
+    "a2c_update",
+    "bootstrap_interval",
+    "default_folder",
+    "evaluate",
+    "evaluate_run_agent",
+    "evaluate_run_graph",
+    "generalised_advantages",
+    "graph_rows",
+    "graph_table",
+    "load_agent",
+    "load_checkpoint",
+    "load_config",
+    "load_world",
+    "measure_yardsticks",
+    "noop_controller",
+    "oracle_controller",
+    "paper_update",
+    "plot_learning_curve",
+    "policy_controller",
+    "policy_view",
+    "ppo_update",
+    "print_report",
+    "random_controller",
+    "resolve_device",
+    "resume",
+    "return_table",
+    "save_checkpoint",
+    "save_figure",
+    "train",
+    "world_identity",
+]

@@ -1,0 +1,458 @@
+"""Algorithm 5 of the ECAM paper: an actor-critic whose encoder reads a graph learned on the way.
+
+Line numbers in comments count the statements of the printed algorithm from its first
+initialisation: 1-4 initialise, 5-12 act and store, 13-24 update policy and value, 25-35 learn the
+graph, 36-38 evaluate. Where the text cannot be taken at its word, PPO on fresh rollouts stands for
+lines 13-24 by default (``policy_update="paper"`` runs them as printed), transitions carry the
+intervention's target and value, and lines 28-35 are the chosen graph learner's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from causal_rl.agents.config import TrainConfig
+from causal_rl.agents.evaluation import evaluate, policy_controller
+from causal_rl.agents.policy import ActorCritic
+from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
+from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
+from causal_rl.agents.store import TransitionStore
+from causal_rl.discovery import Transitions, make_learner
+from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
+from causal_rl.graphs import CausalGraph
+
+# Seeds of the run's own streams, apart from one another and from those of the environments.
+_EVAL_SEED_OFFSET = 500_000
+
+
+@dataclass
+class Progress:
+    """Where a run stands, and the figures of its last iteration.
+
+    Attributes:
+        env_steps: environment steps taken, warm-up and exploration included.
+        iteration: rollouts taken.
+        figures: scalar figures of the last iteration by TensorBoard tag.
+        graph_changed: whether the last iteration changed the learned graph.
+        evaluated: whether the last iteration evaluated the policy.
+    """
+
+    env_steps: int = 0
+    iteration: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    graph_changed: bool = False
+    evaluated: bool = False
+
+
+class Algorithm5:
+    """ECAM-based causal reinforcement learning on one world.
+
+    Args:
+        spec: the world; its truth is read only where ``config.graph`` is "oracle".
+        config: the options.
+        graph: the fixed graph for the encoder where ``config.graph`` names a file; over the
+            observed variables and the reward.
+        device: device of the networks.
+
+    Attributes:
+        policy: actor and critic.
+        learner: the graph learner; fed every transition.
+        learned_graph: what the learner last found, None before the warm-up.
+        progress: where the run stands.
+    """
+
+    def __init__(
+        self,
+        spec: SCMEnvSpec,
+        config: TrainConfig,
+        *,
+        graph: CausalGraph | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.spec = spec
+        self.config = config
+        self.device = device or torch.device("cpu")
+        self.names = list(spec.observed_names)
+        self.env = SCMVectorEnv(spec, num_envs=config.num_envs + config.explore_envs)
+        # Lines 1-2: initialise theta and phi (one trunk, two heads), without touching the
+        # process's global generator.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.policy = ActorCritic(
+                len(self.names),
+                *(int(size) for size in self.env.single_action_space.nvec),
+                config,
+            ).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.policy.parameters(),
+            lr=config.learning_rate,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.learner = make_learner(config.learner, reward_node=True)
+        self.learned_graph: CausalGraph | None = None
+        # Line 3: G is all ones until there is something better.
+        self.fixed_graph = self._fixed_graph(graph)
+        if self.fixed_graph is not None:
+            self.policy.set_graph(self.fixed_graph, self.names)
+        self.store = TransitionStore(config.store_size)  # line 4: D = {}
+        self.normaliser = ReturnNormaliser(
+            config.num_envs, config.gamma, enabled=config.normalise_returns
+        )
+        self.rng = np.random.default_rng([config.seed, 1])
+        self.shuffle = torch.Generator().manual_seed(config.seed + 1)
+        self.sampler = torch.Generator(device=self.device).manual_seed(config.seed + 2)
+        self.progress = Progress()
+        self.episode_returns: list[float] = []
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] | None = None
+        self._running_return = np.zeros(config.num_envs)
+        self._observation: NDArray[np.floating] | None = None
+
+    def learn(self, observer: Callable[[Algorithm5], bool]) -> bool:
+        """Run until ``config.steps`` environment steps are taken.
+
+        Args:
+            observer: called after the warm-up and after every iteration; False stops the run.
+
+        Returns:
+            Whether the run came to its end.
+        """
+        config = self.config
+        if self._observation is None:
+            self._observation, _ = self.env.reset(seed=self._env_seed())
+            self._warm_up()
+            if not observer(self):
+                return False
+        while self.progress.env_steps < config.steps:  # line 5: for each episode
+            self.progress.figures = {}
+            self.progress.graph_changed = self.progress.evaluated = False
+            started = time.perf_counter()
+            batch = self._rollout()  # lines 6-12
+            acted = time.perf_counter()
+            self._update_policy(batch)  # lines 13-24
+            updated = time.perf_counter()
+            self.progress.iteration += 1
+            last = self.progress.env_steps >= config.steps
+            if self.progress.iteration % config.graph_every == 0 or last:  # line 25
+                self._learn_graph()  # lines 26-35
+            if self.progress.iteration % config.eval_every == 0 or last:  # line 36
+                self._evaluate()  # line 37
+            self.progress.figures |= {
+                "time/rollout_seconds": acted - started,
+                "time/update_seconds": updated - acted,
+                "time/graph_and_eval_seconds": time.perf_counter() - updated,
+            }
+            if not observer(self):
+                return False
+        return True
+
+    # --- lines 5-12: act and store -----------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        """Random interventions in every environment, then the first graph."""
+        while self.progress.env_steps < min(self.config.warmup_steps, self.config.steps):
+            steps = [
+                self._step(self._random_actions(self.env.num_envs))
+                for _ in range(self.config.rollout_steps)
+            ]
+            self._store(steps)
+        self._running_return[:] = 0.0
+        self._learn_graph()
+
+    def _rollout(self) -> RolloutBatch:
+        """Act for ``rollout_steps`` steps; store every transition, return the policy's own."""
+        config, acting = self.config, self.config.num_envs
+        columns: dict[str, list[torch.Tensor]] = {
+            key: []
+            for key in (
+                "observation action log_prob value reward reached terminated done".split()
+            )
+        }
+        steps = []
+        for _ in range(config.rollout_steps):
+            observation = self._tensor(self._current()[:acting])
+            action, log_prob, value = self.policy.act(observation, self.sampler)  # lines 7-9
+            joint = np.concatenate(
+                [self.policy.unflatten(action), self._random_actions(config.explore_envs)]
+            )
+            step = self._step(joint)  # line 10
+            steps.append(step)
+            done = (step.terminated | step.truncated)[:acting]
+            self._track_returns(step.reward[:acting], done)
+            reward = self.normaliser(step.reward[:acting], done)
+            for key, item in {
+                "observation": observation,
+                "action": action,
+                "log_prob": log_prob,
+                "value": value,
+                "reward": self._tensor(reward),
+                "reached": self._tensor(step.reached[:acting]),
+                "terminated": torch.as_tensor(step.terminated[:acting], device=self.device),
+                "done": torch.as_tensor(done, device=self.device),
+            }.items():
+                columns[key].append(item)
+        self._store(steps)  # line 11
+        stacked = {key: torch.stack(items) for key, items in columns.items()}
+        with torch.no_grad():  # line 15, for the states reached, before any reset
+            next_value = self.policy(stacked["reached"].flatten(0, 1)).value
+        advantage = generalised_advantages(  # lines 16-17
+            stacked["reward"],
+            stacked["value"],
+            next_value.view_as(stacked["value"]),
+            stacked["terminated"],
+            stacked["done"],
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+        )
+        flat = {key: item.flatten(0, 1) for key, item in stacked.items()}
+        return RolloutBatch(
+            observation=flat["observation"],
+            action=flat["action"],
+            log_prob=flat["log_prob"],
+            value=flat["value"],
+            advantage=advantage.flatten(),
+            value_target=advantage.flatten() + flat["value"],
+        )
+
+    def _step(self, action: NDArray[np.int64]) -> _Step:
+        """One step of every environment, with the states reached before any reset."""
+        before = self._current()
+        after, reward, terminated, truncated, info = self.env.step(action)
+        done = terminated | truncated
+        reached, do_target, do_value = after, info["do_target"], info["do_value"]
+        if done.any():
+            final, column = info["final_info"], done[:, None]
+            reached = after.copy()
+            reached[done] = np.stack(list(info["final_obs"][done]))
+            do_target = np.where(column, final["do_target"], do_target)
+            do_value = np.where(column, final["do_value"], do_value)
+        self._observation = after
+        self.progress.env_steps += len(action)
+        return _Step(
+            state=before,
+            action=action,
+            reward=reward,
+            reached=reached,
+            terminated=terminated,
+            truncated=truncated,
+            do_target=do_target,
+            do_value=do_value,
+        )
+
+    def _store(self, steps: list[_Step]) -> None:
+        """Put whole steps of every environment into the replay buffer."""
+        columns = {
+            item.name: np.concatenate([getattr(step, item.name) for step in steps])
+            for item in fields(_Step)
+        }
+        self.store.add(
+            Transitions(
+                next_state=columns.pop("reached"),
+                names=self.names,
+                kinds=self.spec.observed_kinds,
+                **columns,
+            )
+        )
+
+    def _random_actions(self, count: int) -> NDArray[np.int64]:
+        """(count, 2) uniform targets and values."""
+        return self.rng.integers(0, self.env.single_action_space.nvec, size=(count, 2))
+
+    def _track_returns(self, reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
+        self._running_return += reward
+        finished = self._running_return[done]
+        self.episode_returns = [*self.episode_returns, *finished.tolist()][-100:]
+        self._running_return[done] = 0.0
+
+    # --- lines 13-24: update policy and value ------------------------------------------------
+
+    def _update_policy(self, batch: RolloutBatch) -> None:
+        config = self.config
+        if config.policy_update == "ppo":
+            figures = ppo_update(self.policy, self.optimizer, batch, config, self.shuffle)
+        elif config.policy_update == "a2c":
+            figures = a2c_update(self.policy, self.optimizer, batch, config, self.shuffle)
+        else:
+            for _ in range(config.epochs):  # line 13: n_updates
+                figures = self._replay_update()
+        self.progress.figures |= {f"train/{tag}": value for tag, value in figures.items()}
+        if self.episode_returns:
+            self.progress.figures["rollout/ep_rew_mean"] = float(np.mean(self.episode_returns))
+
+    def _replay_update(self) -> dict[str, float]:
+        """One update as printed, on a uniform mini-batch of the replay buffer (line 14)."""
+        data = self.store.all()
+        index = self.rng.integers(0, len(data), size=self.config.minibatch_size)
+        sample = data[index]
+        if sample.action is None or sample.reward is None:  # pragma: no cover - always stored
+            raise ValueError("the replay buffer holds no actions or rewards")
+        flat = sample.action[:, 0] * self.policy.n_values + sample.action[:, 1]
+        flat[sample.action[:, 0] == 0] = 0  # every "no intervention" is the same action
+        scale = np.sqrt(self.normaliser.variance + 1e-8) if self.normaliser.enabled else 1.0
+        return paper_update(
+            self.policy,
+            self.optimizer,
+            self._tensor(sample.state),
+            torch.as_tensor(flat, dtype=torch.int64, device=self.device),
+            self._tensor(sample.reward / scale),
+            self._tensor(sample.next_state),
+            self.config,
+        )
+
+    # --- lines 25-35: learn the graph --------------------------------------------------------
+
+    def _learn_graph(self) -> None:
+        """Feed the learner what is new; show the encoder the graph it returns."""
+        fresh = self.store.take_fresh()  # line 26
+        if fresh is None:
+            return
+        graph = self.learner.update(fresh)  # lines 27-35
+        before = self.learned_graph
+        self.progress.graph_changed = before is None or before != graph
+        churn = _differing_edges(before, graph)
+        self.learned_graph = graph
+        if self.fixed_graph is None and self.progress.graph_changed:
+            self.policy.set_graph(graph, self.names)
+        cells = graph.n * (graph.n - 1)
+        self.progress.figures |= {
+            "causal/edges_contemporaneous": float(graph.contemporaneous.sum()),
+            "causal/edges_lagged": float(graph.lagged.sum()),
+            "causal/density": float(graph.contemporaneous.sum()) / max(cells, 1),
+            "causal/edge_churn": float(churn),
+            "causal/variables_read": float(self.policy.variables_read),
+        }
+
+    def _fixed_graph(self, given: CausalGraph | None) -> CausalGraph | None:
+        """The graph that the encoder reads for good, or None where it reads the learned one."""
+        config = self.config
+        if config.graph == "learned":
+            return None
+        if config.graph == "oracle":
+            return self.spec.causal_graph
+        names = [*self.names, "reward"]
+        kinds = [*self.spec.observed_kinds, "reward"]
+        if config.graph == "full":
+            return CausalGraph.full(names, kinds)
+        if config.graph == "empty":
+            return CausalGraph.empty(names, kinds)
+        if given is None:
+            raise ValueError(f"graph {config.graph!r} names a file; pass its CausalGraph as graph=")
+        if set(given.names) - {"reward"} != set(self.names):
+            raise ValueError(
+                f"graph {config.graph!r} is over {', '.join(given.names)}; "
+                f"this world has {', '.join(self.names)}"
+            )
+        return given
+
+    # --- lines 36-38: evaluate ---------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """Evaluate the greedy policy on seeded episodes of its own; keep the best so far."""
+        returns = evaluate(
+            self.spec,
+            policy_controller(self.policy, self.device),
+            episodes=self.config.eval_episodes,
+            seed=self._env_seed() + _EVAL_SEED_OFFSET,
+        )
+        mean = float(returns.mean())
+        if self.best is None or mean > self.best["mean_return"]:
+            self.best = {"mean_return": mean, "policy": self.snapshot_policy()}
+        self.progress.evaluated = True
+        self.progress.figures |= {
+            "eval/mean_reward": mean,
+            "eval/mean_ep_length": float(self.spec.horizon),
+        }
+
+    # --- state -------------------------------------------------------------------------------
+
+    def snapshot_policy(self) -> dict[str, torch.Tensor]:
+        """Parameters and graph of the policy, detached copies."""
+        state = self.policy.state_dict()
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "policy": self.snapshot_policy(),
+            "optimizer": self.optimizer.state_dict(),
+            "learner": self.learner.state_dict(),
+            "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
+            "store": self.store.state_dict(),
+            "normaliser": self.normaliser.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "shuffle": self.shuffle.get_state(),
+            "sampler": self.sampler.get_state(),
+            "env": self.env.get_state(),
+            "observation": self._current().copy(),
+            "env_steps": self.progress.env_steps,
+            "iteration": self.progress.iteration,
+            "episode_returns": list(self.episode_returns),
+            "running_return": self._running_return.copy(),
+            "history": [dict(row) for row in self.history],
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was called, as if the run had not stopped."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state["learner"])
+        graph = state["learned_graph"]
+        self.learned_graph = None if graph is None else CausalGraph.from_dict(graph)
+        self.store.load_state_dict(state["store"])
+        self.normaliser.load_state_dict(state["normaliser"])
+        self.rng.bit_generator.state = state["rng"]
+        self.shuffle.set_state(state["shuffle"])
+        self.sampler.set_state(state["sampler"])
+        self.env.set_state(state["env"])
+        self._observation = np.array(state["observation"])
+        self.progress = Progress(env_steps=state["env_steps"], iteration=state["iteration"])
+        self.episode_returns = list(state["episode_returns"])
+        self._running_return = np.array(state["running_return"])
+        self.history = [dict(row) for row in state["history"]]
+        self.best = state["best"]
+
+    # --- small helpers -----------------------------------------------------------------------
+
+    def _env_seed(self) -> int:
+        """Seeds of different runs lie far apart, as environment i adds i to it."""
+        return self.config.seed * 1_000_000
+
+    def _current(self) -> NDArray[np.floating]:
+        if self._observation is None:  # pragma: no cover - learn() resets first
+            raise RuntimeError("the environments were not reset")
+        return self._observation
+
+    def _tensor(self, array: NDArray[np.floating]) -> torch.Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of every environment; ``reached`` (envs, n) is the state before any reset."""
+
+    state: NDArray[np.floating]
+    action: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    reached: NDArray[np.floating]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    do_target: NDArray[np.bool_]
+    do_value: NDArray[np.float64]
+
+
+def _differing_edges(before: CausalGraph | None, after: CausalGraph) -> int:
+    """Edges that only one of two graphs has; all of ``after`` where there was none before."""
+    if before is None:
+        return int(after.contemporaneous.sum() + after.lagged.sum())
+    return int(
+        (before.contemporaneous != after.contemporaneous).sum()
+        + (before.lagged != after.lagged).sum()
+    )

@@ -1,0 +1,82 @@
+"""Checkpoints: everything a run depends on, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from causal_rl.envs import SCMEnvSpec
+from causal_rl.files import atomic_open
+
+FORMAT = "causal_rl.checkpoint/1"
+
+
+def world_identity(spec: SCMEnvSpec) -> dict[str, Any]:
+    """What two worlds must share for a policy of one to act in the other.
+
+    Args:
+        spec: the world.
+
+    Returns:
+        Plain values: name, observed variables and their kinds, what may be set and to what.
+    """
+    return {
+        "name": spec.name,
+        "observed": list(spec.observed_names),
+        "kinds": list(spec.observed_kinds),
+        "settable": list(spec.interventions.settable),
+        "values": list(spec.interventions.values),
+        "horizon": spec.horizon,
+    }
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any], spec: SCMEnvSpec) -> None:
+    """Write a checkpoint.
+
+    Args:
+        path: file to write or replace.
+        state: ``Algorithm5.state_dict()``.
+        spec: the world that was trained on.
+    """
+    payload = {"format": FORMAT, "world": world_identity(spec), "state": dict(state)}
+    with atomic_open(path) as file:
+        torch.save(payload, file)
+
+
+def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
+    """Read a checkpoint of this world.
+
+    The file is unpickled: load only checkpoints that you trust.
+
+    Args:
+        path: a file of ``save_checkpoint``.
+        spec: the world that it must be of.
+
+    Returns:
+        The state for ``Algorithm5.load_state_dict``.
+
+    Raises:
+        ValueError: there is no such file, it is no checkpoint, or it is of another world; the
+            message says what differs.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint at {str(path)!r}")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{str(path)!r} is no readable checkpoint: {error}") from error
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise ValueError(f"{str(path)!r} is no checkpoint of this program ({FORMAT})")
+    theirs, ours = payload["world"], world_identity(spec)
+    for key, value in ours.items():
+        if theirs[key] != value:
+            raise ValueError(
+                f"checkpoint {str(path)!r} is from another env: its {key} is {theirs[key]!r}, "
+                f"this world's is {value!r}"
+            )
+    state: dict[str, Any] = payload["state"]
+    return state

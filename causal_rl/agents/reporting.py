@@ -1,0 +1,160 @@
+"""What a person looks at after a run: tables on the console and the pictures of the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from causal_rl.agents.evaluation import Yardsticks
+from causal_rl.files import atomic_open
+from causal_rl.graphs import CausalGraph
+
+# (column title, metric, block) of the graph table.
+_GRAPH_COLUMNS = (
+    ("SHD", "shd", "contemporaneous"),
+    ("SID", "sid", "contemporaneous"),
+    ("F1", "f1", "contemporaneous"),
+    ("AUPRC", "auprc", "contemporaneous"),
+    ("SHD", "shd", "lagged"),
+    ("SID", "sid", "lagged"),
+    ("F1", "f1", "lagged"),
+    ("AUPRC", "auprc", "lagged"),
+)
+
+
+def graph_rows(graph: CausalGraph, truth: CausalGraph, *, seed: int) -> dict[str, dict[str, Any]]:
+    """Scores of a learned graph and of the graphs that know nothing.
+
+    Args:
+        graph: the learned graph.
+        truth: over the same names.
+        seed: of the random graph, which has as many expected edges as the learned one.
+
+    Returns:
+        "learned", "empty", "full" and "random", each a flat mapping such as
+        ``{"shd_contemporaneous": 0, ...}``.
+    """
+    density = float(graph.contemporaneous.sum()) / graph.n
+    lagged_density = float(graph.lagged.sum()) / graph.n
+    candidates = {
+        "learned": graph,
+        "empty": CausalGraph.empty(graph.names, graph.kinds),
+        "full": CausalGraph.full(graph.names, graph.kinds),
+        "random": CausalGraph.random(
+            graph.names,
+            graph.kinds,
+            density,
+            np.random.default_rng(seed),
+            lagged_density=lagged_density,
+        ),
+    }
+    return {name: dict(g.compare(truth).to_dict()) for name, g in candidates.items()}
+
+
+def graph_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The rows of `graph_rows` as a table; a dash where a score is undefined."""
+    table = Table(title="Graph against the truth (reversal = 1; SID by gadjid)")
+    table.add_column("graph")
+    for title, _, block in _GRAPH_COLUMNS:
+        where = "within step" if block == "contemporaneous" else "lagged"
+        table.add_column(f"{title}\n{where}", justify="right")
+    for name, scores in rows.items():
+        table.add_row(
+            name, *(_number(scores[f"{metric}_{block}"]) for _, metric, block in _GRAPH_COLUMNS)
+        )
+    return table
+
+
+def return_table(summary: Mapping[str, Any]) -> Table:
+    """Mean return of the policy beside its yardsticks, from the figures of a summary."""
+    table = Table(title="Mean return per episode")
+    for column in ("policy", "return", "normalised"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    span = summary["return_oracle"] - summary["return_random"]
+    for label, key in (
+        ("learned policy", "return_mean"),
+        ("random interventions", "return_random"),
+        ("no intervention", "return_noop"),
+        (f"oracle planner (horizon {summary['oracle_horizon']})", "return_oracle"),
+    ):
+        normalised = (summary[key] - summary["return_random"]) / span if span > 0 else None
+        table.add_row(label, f"{summary[key]:.3f}", _number(normalised))
+    return table
+
+
+def print_report(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
+    """Print both tables and where everything was written."""
+    console.print(return_table(summary))
+    console.print(graph_table({"learned": summary, **summary["baselines"]}))
+    console.print(f"{summary['env_steps']:,} environment steps in {summary['seconds']:.1f} s")
+    names = ", ".join(sorted(path.name for path in folder.iterdir() if path.name[0] != "."))
+    console.print(f"Written to {folder}: {names}", soft_wrap=True, highlight=False)
+
+
+def plot_learning_curve(
+    history: Sequence[Mapping[str, float]], yardsticks: Yardsticks | None
+) -> Figure:
+    """Return and graph error over environment steps.
+
+    Args:
+        history: rows with "env_steps" and TensorBoard tags, as ``Algorithm5.history``.
+        yardsticks: horizontal lines; None draws none.
+
+    Returns:
+        A figure of two panels.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for tag, label, style in (
+        ("rollout/ep_rew_mean", "training episodes (exploring policy)", "C0-"),
+        ("eval/mean_reward", "evaluation (greedy policy)", "C1o-"),
+    ):
+        steps, values = _series(history, tag)
+        left.plot(steps, values, style, label=label, markersize=3)
+    if yardsticks is not None:
+        for value, label, style in (
+            (yardsticks.oracle, "oracle planner", "C2--"),
+            (yardsticks.noop, "no intervention", "C7--"),
+            (yardsticks.random, "random interventions", "C3--"),
+        ):
+            left.axhline(value, color=style[:2], linestyle="--", label=label)
+    left.set(xlabel="environment steps", ylabel="return per episode", title="Return")
+    left.legend(fontsize=8)
+    for tag, label, style in (
+        ("causal/shd_contemporaneous", "within step", "C0"),
+        ("causal/shd_lagged", "lagged", "C1"),
+    ):
+        steps, values = _series(history, tag)
+        right.step(steps, values, style, where="post", label=label)
+    right.set(xlabel="environment steps", ylabel="SHD to the truth [edges]", title="Learned graph")
+    right.set_ylim(bottom=-0.2)
+    right.yaxis.get_major_locator().set_params(integer=True)
+    right.legend(fontsize=8)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the file appears whole or not at all."""
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _series(
+    history: Sequence[Mapping[str, float]], tag: str
+) -> tuple[list[float], list[float]]:
+    rows = [(row["env_steps"], row[tag]) for row in history if tag in row]
+    return [step for step, _ in rows], [value for _, value in rows]
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

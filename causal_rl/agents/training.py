@@ -1,0 +1,392 @@
+"""A training run as a person meets it: checked options, a folder, a progress bar, a summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from causal_rl.agents.algorithm5 import Algorithm5
+from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint
+from causal_rl.agents.config import TrainConfig
+from causal_rl.agents.evaluation import (
+    Yardsticks,
+    evaluate,
+    measure_yardsticks,
+    policy_controller,
+)
+from causal_rl.agents.reporting import (
+    graph_rows,
+    plot_learning_curve,
+    print_report,
+    save_figure,
+)
+from causal_rl.agents.tensorboard import RunLogger
+from causal_rl.envs import SCMEnvSpec, SCMVectorEnv, resolve_spec
+from causal_rl.files import atomic_write_text
+from causal_rl.graphs import CausalGraph
+
+CONFIG_FILE = "config.yaml"
+CHECKPOINT_FILE = "checkpoint.pt"
+SUMMARY_FILE = "summary.json"
+GRAPH_FILE = "graph.json"
+
+# The closing evaluation runs on episodes that neither training nor model selection has seen.
+FINAL_SEED_OFFSET = 700_000
+_PROBE_ENVS = 64
+
+
+class Interrupted(Exception):
+    """A run was stopped by SIGINT; its checkpoint is saved.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; resume with: --resume {folder}")
+        self.folder = folder
+
+
+def resolve_device(name: str) -> torch.device:
+    """A device by name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # Torch's own text may run over many lines; the first says what is wrong.
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be cpu, cuda, cuda:N, mps or auto, and present here; got {name!r} ({reason})"
+        ) from error
+    return device
+
+
+def load_world(config: TrainConfig) -> SCMEnvSpec:
+    """The world of a run, checked by a dry run before anything is written.
+
+    Raises:
+        ValueError: unknown world, bad keyword arguments, or a mechanism that fails; one line.
+    """
+    spec = resolve_spec(config.env, **config.world_kwargs)
+    spec.scm.check()
+    env = SCMVectorEnv(spec, num_envs=_PROBE_ENVS)
+    env.reset(seed=config.seed)
+    rng = np.random.default_rng(config.seed)
+    high = env.single_action_space.nvec  # type: ignore[attr-defined]
+    for _ in range(spec.horizon):
+        env.step(rng.integers(0, high, size=(_PROBE_ENVS, 2)))
+    env.close()
+    return spec
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """``runs/<world>-seed<seed>-<time>`` below the current folder."""
+    world = config.env.rpartition(":")[2].rpartition("/")[2]
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{world}-seed{config.seed}-{stamp}"
+
+
+def train(
+    config: TrainConfig, *, out: Path | None = None, console: Console | None = None
+) -> dict[str, Any]:
+    """Train from the start and write the run's folder.
+
+    Args:
+        config: the options.
+        out: the run's folder, absent or empty; default `default_folder`.
+        console: where the progress bar and the tables go; default standard error and output.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        ValueError: a bad option, world or graph file, or a folder that holds files; nothing is
+            written then.
+        Interrupted: SIGINT came; a checkpoint is saved.
+    """
+    run = _prepare(config)
+    folder = default_folder(config) if out is None else Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"out must be a new or empty folder, got {str(folder)!r}; to go on with a run, "
+            "use --resume"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config)
+    return _execute(run, folder, console or Console())
+
+
+def resume(
+    folder: Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint; a run killed before the first starts over.
+
+    Args:
+        folder: the run's folder.
+        steps: a new total of environment steps; default the run's own.
+        device: another device; default the run's own.
+        console: as in `train`.
+
+    Returns:
+        What ``summary.json`` holds, the same as that of a run that was never stopped.
+
+    Raises:
+        ValueError: no run there, or its checkpoint is of another world.
+        Interrupted: SIGINT came; a checkpoint is saved.
+    """
+    config = load_config(folder)
+    changes = {"steps": steps, "device": device}
+    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v is not None})
+    run = _prepare(config)
+    checkpoint = folder / CHECKPOINT_FILE
+    if checkpoint.is_file():
+        state = load_checkpoint(checkpoint, run.spec)
+        if config.steps < state["algorithm"]["env_steps"]:
+            raise ValueError(
+                f"steps must be at least the {state['algorithm']['env_steps']} already taken, "
+                f"got {config.steps}"
+            )
+        run.algorithm.load_state_dict(state["algorithm"])
+        run.seconds = float(state["seconds"])
+        run.score_graph()
+    _write_config(folder, config)
+    return _execute(run, folder, console or Console())
+
+
+def load_config(folder: Path) -> TrainConfig:
+    """The options of the run in ``folder``.
+
+    Raises:
+        ValueError: the folder holds no run.
+    """
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"{str(folder)!r} is no run folder: it has no {CONFIG_FILE}")
+    return TrainConfig.from_dict(TrainConfig.load(path))
+
+
+@dataclass
+class _Run:
+    spec: SCMEnvSpec
+    config: TrainConfig
+    algorithm: Algorithm5
+    seconds: float = 0.0
+    graph_figures: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def score_graph(self) -> CausalGraph | None:
+        """Score the learned graph against the truth, for the log alone; returns the graph."""
+        graph = self.algorithm.learned_graph
+        if graph is not None:
+            scores = graph.compare(self.spec.causal_graph).to_dict()
+            self.graph_figures = {
+                f"causal/{key}": float(scores[key] or 0.0)
+                for key in (f"{m}_{b}" for b in ("contemporaneous", "lagged") for m in ("shd", "f1"))
+            }
+        return graph
+
+
+def _prepare(config: TrainConfig) -> _Run:
+    """Everything that can be wrong is found here, before a file is written."""
+    device = resolve_device(config.device)
+    spec = load_world(config)
+    graph = None
+    if config.graph_file is not None:
+        if not config.graph_file.is_file():
+            raise ValueError(
+                "graph must be learned, oracle, full, empty or a graph JSON file; "
+                f"got {config.graph!r}, which is none of these"
+            )
+        graph = CausalGraph.load(config.graph_file)
+    return _Run(spec, config, Algorithm5(spec, config, graph=graph, device=device))
+
+
+def _write_config(folder: Path, config: TrainConfig) -> None:
+    atomic_write_text(folder / CONFIG_FILE, yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def _save(run: _Run, folder: Path) -> None:
+    state = {"algorithm": run.algorithm.state_dict(), "seconds": run.seconds}
+    save_checkpoint(folder / CHECKPOINT_FILE, state, run.spec)
+
+
+def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
+    algorithm, config, truth = run.algorithm, run.config, run.spec.causal_graph
+    before = run.seconds
+    started = time.perf_counter()
+    first_step = algorithm.progress.env_steps
+    with (
+        RunLogger(folder, first_step=first_step) as logger,
+        _progress_bar(console, config.steps, first_step) as show,
+        _sigint_flag() as stop,
+    ):
+
+        def observer(current: Algorithm5) -> bool:
+            elapsed = time.perf_counter() - started
+            run.seconds = before + elapsed
+            progress = current.progress
+            fps = (progress.env_steps - first_step) / max(elapsed, 1e-9)
+            progress.figures["time/fps"] = fps
+            graph = run.score_graph() if progress.graph_changed else None
+            if graph is not None:
+                logger.graph(graph, truth, progress.env_steps)
+            progress.figures |= run.graph_figures
+            current.history.append({"env_steps": float(progress.env_steps), **progress.figures})
+            logger.scalars(progress.figures, progress.env_steps)
+            show(progress, fps)
+            due = progress.iteration % config.checkpoint_every == 0
+            if due or progress.env_steps >= config.steps or stop:
+                _save(run, folder)
+            return not stop
+
+        finished = algorithm.learn(observer)
+    if not finished:
+        raise Interrupted(folder)
+    return _finish(run, folder, console, before, started)
+
+
+def _finish(
+    run: _Run, folder: Path, console: Console, before: float, started: float
+) -> dict[str, Any]:
+    """The closing evaluation and every file a person would look at; the summary comes last."""
+    algorithm, spec, config = run.algorithm, run.spec, run.config
+    graph, truth = algorithm.learned_graph, spec.causal_graph
+    if graph is None or algorithm.best is None:  # pragma: no cover - learn() ends with both
+        raise RuntimeError("the run ended without a graph or an evaluation")
+    seed = config.seed * 1_000_000 + FINAL_SEED_OFFSET
+    algorithm.policy.load_state_dict(algorithm.best["policy"])
+    returns = evaluate(
+        spec,
+        policy_controller(algorithm.policy, algorithm.device),
+        episodes=config.final_episodes,
+        seed=seed,
+    )
+    yardsticks = measure_yardsticks(spec, episodes=config.final_episodes, seed=seed)
+    rows = graph_rows(graph, truth, seed=config.seed)
+    run.seconds = before + time.perf_counter() - started
+    graph.save(folder / GRAPH_FILE)
+    algorithm.store.all().save(folder / "transitions.npz")
+    save_figure(graph.plot_comparison(truth), folder / "graph.png")
+    save_figure(plot_learning_curve(algorithm.history, yardsticks), folder / "learning_curve.png")
+    summary = summarise(run, float(returns.mean()), yardsticks, rows)
+    atomic_write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+    print_report(console, summary, folder)
+    return summary
+
+
+def summarise(
+    run: _Run, return_mean: float, yardsticks: Yardsticks, rows: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The figures of ``summary.json``; ``seconds`` alone differs between two runs of one seed."""
+    learned = rows["learned"]
+    return {
+        "env": run.config.env,
+        "env_args": list(run.config.env_args),
+        "seed": run.config.seed,
+        "encoder": run.config.encoder,
+        "graph": run.config.graph,
+        "learner": run.config.learner,
+        "policy_update": run.config.policy_update,
+        "env_steps": run.algorithm.progress.env_steps,
+        "seconds": round(run.seconds, 2),
+        "return_mean": return_mean,
+        "return_random": yardsticks.random,
+        "return_noop": yardsticks.noop,
+        "return_oracle": yardsticks.oracle,
+        "return_normalised": yardsticks.normalise(return_mean),
+        "oracle_horizon": yardsticks.oracle_horizon,
+        **learned,
+        "baselines": {name: row for name, row in rows.items() if name != "learned"},
+    }
+
+
+@contextmanager
+def _progress_bar(console: Console, steps: int, done: int) -> Iterator[Any]:
+    """A bar with the figures that matter; yields a function that moves it."""
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("training", total=steps, completed=min(done, steps), figures="")
+
+        def show(progress: Any, fps: float) -> None:
+            latest.update(
+                {k: v for k, v in progress.figures.items() if k in wanted},
+            )
+            shown = [text.format(latest[key]) for key, text in wanted.items() if key in latest]
+            bar.update(
+                task,
+                completed=min(progress.env_steps, steps),
+                figures="  ".join([*shown, f"{fps:,.0f} steps/s"]),
+            )
+
+        latest: dict[str, float] = {}
+        wanted = {
+            "rollout/ep_rew_mean": "return {:.2f}",
+            "eval/mean_reward": "eval {:.2f}",
+            "causal/edges_contemporaneous": "edges {:.0f}",
+            "causal/edges_lagged": "+ {:.0f} lagged",
+        }
+        yield show
+
+
+class _Stop:
+    """Falsy until SIGINT came."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __bool__(self) -> bool:
+        return self.requested
+
+
+@contextmanager
+def _sigint_flag() -> Iterator[_Stop]:
+    """Turn the first SIGINT into a request to stop; a second one interrupts at once."""
+    stop = _Stop()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    try:
+        previous = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not the main thread: leave signals to whoever owns them
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,198 @@
+"""The command-line program: ``causal-rl train | evaluate-graph | evaluate-agent | envs``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from causal_rl.agents import (
+    Interrupted,
+    TrainConfig,
+    evaluate_run_agent,
+    evaluate_run_graph,
+    graph_table,
+    resume,
+    return_table,
+    save_figure,
+    train,
+)
+from causal_rl.envs import list_envs, resolve_spec
+from causal_rl.errors import MissingExtraError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_FOLDER = click.Path(path_type=Path)
+
+
+def _config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """One option per field of `TrainConfig`: name, type, help and default come from the field."""
+    hints = get_type_hints(TrainConfig)
+    for item in reversed(dataclasses.fields(TrainConfig)):
+        annotation = hints[item.name]
+        settings: dict[str, Any] = {"default": None}
+        flag = f"--{item.name.replace('_', '-')}"
+        if get_origin(annotation) is Literal:
+            settings["type"] = click.Choice(get_args(annotation))
+        elif get_origin(annotation) is tuple:
+            flag, settings["multiple"] = "--env-arg", True
+            settings["metavar"] = "KEY=VALUE"
+        elif annotation is bool:
+            flag = f"{flag}/--no-{item.name.replace('_', '-')}"
+        else:
+            settings["type"] = annotation
+        shown = item.default if item.default != () else "none"
+        settings["help"] = f"{item.metadata['help']}  [default: {shown}]"
+        command = click.option(flag, item.name, **settings)(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="causal_rl")
+def cli() -> None:
+    """Agents that learn the causal graph of their world and use it."""
+
+
+@cli.command("train")
+@_config_options
+@click.option("--out", type=_FOLDER, default=None, metavar="DIR",
+              help="Folder of the run, new or empty.  [default: runs/WORLD-seedN-TIME]")
+@click.option("--config", "config_file", type=_FOLDER, default=None, metavar="FILE",
+              help="YAML file of options; options on the command line win.")
+@click.option("--resume", "resume_folder", type=_FOLDER, default=None, metavar="RUN",
+              help="Go on with the run in this folder; of the other options only --steps and "
+                   "--device may be given.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
+              help="CPU threads of torch; one is fastest for networks of this size [threads].")
+def train_command(
+    out: Path | None,
+    config_file: Path | None,
+    resume_folder: Path | None,
+    threads: int,
+    **options: Any,
+) -> None:
+    """Train an agent by Algorithm 5 and hold its graph against the truth."""
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    torch.set_num_threads(threads)
+    if resume_folder is not None:
+        refused = sorted(set(given) - {"steps", "device"})
+        if out is not None or config_file is not None or refused:
+            names = [*refused, *(["out"] if out else []), *(["config"] if config_file else [])]
+            raise ValueError(
+                f"--resume takes the run's own options; of others only --steps and --device are "
+                f"allowed, got {', '.join('--' + n.replace('_', '-') for n in names)}"
+            )
+        resume(resume_folder, **given)
+        return
+    values = {} if config_file is None else TrainConfig.load(config_file)
+    train(TrainConfig.from_dict({**values, **given}), out=out)
+
+
+@cli.command("evaluate-graph")
+@click.argument("run", type=_FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@click.option("--out", type=_FOLDER, default=None, metavar="FILE",
+              help="Picture of the graph beside the truth.  [default: RUN/graph.png]")
+def evaluate_graph_command(run: Path, as_json: bool, out: Path | None) -> None:
+    """Score the graph that RUN learned against the truth, and draw both."""
+    rows, graph, truth = evaluate_run_graph(run)
+    picture = run / "graph.png" if out is None else out
+    save_figure(graph.plot_comparison(truth), picture)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    console = Console()
+    console.print(graph_table(rows))
+    console.print(f"Picture: {picture}", soft_wrap=True, highlight=False)
+
+
+@cli.command("evaluate-agent")
+@click.argument("run", type=_FOLDER)
+@click.option("--shift", default=None, metavar="NAME",
+              help="Evaluate in this shift of the world.  [default: the world trained on]")
+@click.option("--episodes", type=click.IntRange(min=1), default=None,
+              help="Episodes to run [episodes].  [default: the run's final_episodes]")
+@click.option("--device", default="cpu", show_default=True, help="Torch device of the networks.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def evaluate_agent_command(
+    run: Path, shift: str | None, episodes: int | None, device: str, as_json: bool
+) -> None:
+    """Evaluate the policy of RUN beside random, no intervention and the oracle planner."""
+    torch.set_num_threads(1)
+    result = evaluate_run_agent(run, shift=shift, episodes=episodes, device=device).to_dict()
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    console = Console()
+    console.print(return_table(result))
+    console.print(
+        f"world: {shift or 'as trained on'}; {result['episodes']} episodes; 95 % interval of the "
+        f"policy's mean [{result['return_low']:.3f}, {result['return_high']:.3f}]",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@cli.command("envs")
+@click.argument("name", required=False)
+def envs_command(name: str | None) -> None:
+    """List the registered worlds, or describe the world NAME."""
+    console = Console()
+    if name is None:
+        table = Table("world", "variables", "edges", "shifts", "what it is")
+        for listed in list_envs():
+            spec = resolve_spec(listed)
+            graph = spec.causal_graph
+            edges = f"{int(graph.contemporaneous.sum())} + {int(graph.lagged.sum())} lagged"
+            table.add_row(
+                listed, str(len(spec.observed_names)), edges, ", ".join(spec.shifts),
+                spec.description,
+            )
+        console.print(table)
+        return
+    spec = resolve_spec(name)
+    console.print(f"{spec.name}: {spec.description}", highlight=False)
+    for title, values in (
+        ("observed", [f"{n} ({k})" for n, k in zip(spec.observed_names, spec.observed_kinds, strict=True)]),
+        ("settable", list(spec.interventions.settable)),
+        ("values", [f"{value:.3g}" for value in spec.interventions.values]),
+        ("horizon", [f"{spec.horizon} steps"]),
+        ("shifts", list(spec.shifts) or ["none"]),
+        ("edges (the truth)", [f"{a} -> {b}{' (lagged)' if block == 'lagged' else ''}"
+                   for block, a, b in spec.causal_graph.edges()]),
+    ):
+        console.print(f"  {title}: {', '.join(values)}", highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit: 0 done, 2 bad input (one line), 130 interrupted.
+
+    Args:
+        arguments: the words after the program's name; default those of the process.
+    """
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.UsageError as error:
+        _fail(error.format_message())
+    except click.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except (Interrupted, KeyboardInterrupt) as error:
+        click.echo(str(error) or "interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except (ValueError, TypeError, MissingExtraError) as error:
+        _fail(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,85 @@
+"""Graph learners by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from typing import Any
+
+from causal_rl.discovery.base import GraphLearner
+
+# Module and class by name; imported when asked for, so that torch is not loaded for a baseline.
+_LEARNERS: dict[str, tuple[str, str]] = {
+    "interventional": ("causal_rl.discovery.interventional", "InterventionalLearner"),
+    "algorithm5": ("causal_rl.discovery.algorithm5", "Algorithm5Learner"),
+    "notears": ("causal_rl.discovery.adapters", "NotearsLearner"),
+    "dagma": ("causal_rl.discovery.adapters", "DagmaLearner"),
+    "empty": ("causal_rl.discovery.baselines", "EmptyLearner"),
+    "full": ("causal_rl.discovery.baselines", "FullLearner"),
+    "random": ("causal_rl.discovery.baselines", "RandomLearner"),
+}
+
+
+def list_learners() -> list[str]:
+    """Names that `make_learner` knows, the default first."""
+    return list(_LEARNERS)
+
+
+def learner_class(name: str) -> type[GraphLearner]:
+    """The class behind a name.
+
+    Raises:
+        ValueError: unknown name; the nearest known ones are offered.
+        TypeError: ``name`` is no string.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {type(name).__name__}")
+    if name not in _LEARNERS:
+        raise ValueError(f"unknown graph learner {name!r}; {_offer(name, list(_LEARNERS))}")
+    module, attribute = _LEARNERS[name]
+    found: type[GraphLearner] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def learner_options(name: str) -> dict[str, Any]:
+    """The options of a learner and their defaults.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    parameters = inspect.signature(learner_class(name)).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def make_learner(name: str = "interventional", **options: Any) -> GraphLearner:
+    """Build a graph learner.
+
+    Args:
+        name: one of `list_learners`.
+        **options: keyword options of that learner, see `learner_options`.
+
+    Returns:
+        A learner that has seen nothing yet.
+
+    Raises:
+        ValueError: unknown name or option (the nearest are offered), or a value out of range.
+        TypeError: an option of the wrong type.
+    """
+    cls = learner_class(name)
+    known = list(learner_options(name))
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"graph learner {name!r} has no option {option!r}; {_offer(option, known)}"
+            )
+    learner = cls(**options)
+    learner.check_options()
+    return learner
+
+
+def _offer(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(name) for name in near)}?"
+    return f"known: {', '.join(known)}"

@@ -1,0 +1,148 @@
+"""The state and the random numbers of a batch of SCM worlds, shared by both environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causal_rl.envs.spec import SCMEnvSpec
+from causal_rl.scm import DynamicSCM, episode_key, uniform_at
+
+#: Noise rows drawn in one go: a lone environment draws its whole episode, a thousand one step.
+_ROWS_AHEAD = 256
+
+_Bools = NDArray[np.bool_]
+_Floats = NDArray[np.float64]
+
+
+class NoiseTape:
+    """Exogenous noise keyed by (seed, episode, step, variable), drawn some steps ahead.
+
+    Args:
+        scm: the model whose noise distributions are used.
+        num_envs: rows.
+        horizon: steps of an episode.
+    """
+
+    def __init__(self, scm: DynamicSCM, num_envs: int, horizon: int) -> None:
+        self._scm = scm
+        self._rows = num_envs
+        self._length = max(1, min(horizon + 1, _ROWS_AHEAD // num_envs))
+        self._block: list[_Floats] = []  # noise of the steps to come, the nearest last
+
+    def forget(self) -> None:
+        """Drop what was drawn ahead; to be called whenever a key changes out of turn."""
+        self._block.clear()
+
+    def next(self, key: NDArray[np.uint64], step: NDArray[np.int64]) -> _Floats:
+        """Noise (num_envs, n) of ``step``; until forgotten, calls must count it up by one."""
+        if not self._block:
+            if self._length == 1:
+                return self.draw(key, step)
+            ahead = (step + np.arange(self._length)[:, None]).ravel()
+            noise = self.draw(np.tile(key, self._length), ahead)
+            self._block = np.split(noise, self._length)[::-1]
+        return self._block.pop()
+
+    def draw(self, key: NDArray[np.uint64], step: NDArray[np.int64]) -> _Floats:
+        """Noise (rows, n) for episode keys and steps of shape (rows,)."""
+        return self._scm.noise_from_uniforms(uniform_at(key, step, self._scm.n))
+
+
+class Engine:
+    """Current values, seeds and counters of ``num_envs`` copies of one world.
+
+    Rows do not influence one another, so one row of a batch equals the same world run alone.
+
+    Args:
+        spec: the world.
+        num_envs: rows, at least 1.
+    """
+
+    def __init__(self, spec: SCMEnvSpec, num_envs: int) -> None:
+        self.spec = spec
+        self.scm = spec.scm
+        self.values: _Floats = np.zeros((num_envs, self.scm.n))
+        self.seed: NDArray[np.uint64] = np.zeros(num_envs, dtype=np.uint64)
+        self.episode: NDArray[np.int64] = np.zeros(num_envs, dtype=np.int64)
+        self.step: NDArray[np.int64] = np.zeros(num_envs, dtype=np.int64)
+        self.started: _Bools = np.zeros(num_envs, dtype=np.bool_)
+        self._tape = NoiseTape(self.scm, num_envs, spec.horizon)
+        self._key: NDArray[np.uint64] = episode_key(self.seed, self.episode)
+
+    def reseed(self, rows: _Bools, seed: NDArray[np.uint64]) -> None:
+        """Give rows (num_envs,) the seeds (num_envs,); their next episode is number 0."""
+        self.seed = np.where(rows, seed, self.seed)
+        self.episode = np.where(rows, -1, self.episode)
+        self.started = self.started | rows
+
+    def restart(self, rows: _Bools) -> None:
+        """Begin the next episode of the rows (num_envs,)."""
+        self.episode = self.episode + rows
+        self.step = np.where(rows, 0, self.step)
+        self._rekey()
+        if rows.all():
+            self.values = self.scm.initial(self._tape.next(self._key, self.step))
+        else:
+            self.values = self.values.copy(order="K")
+            self.values[rows] = self.scm.initial(self._tape.draw(self._key[rows], self.step[rows]))
+
+    def advance(self, do_mask: _Bools, do_value: _Floats, cost: _Floats) -> _Floats:
+        """One step of every row.
+
+        Args:
+            do_mask: (num_envs, n).
+            do_value: (num_envs, n).
+            cost: (num_envs,).
+
+        Returns:
+            Rewards (num_envs,).
+
+        Raises:
+            ValueError: a mechanism returned NaN, an infinity or a wrong shape; the variable is
+                named, and the state stays as it was.
+        """
+        step = self.step + 1
+        noise = self._tape.next(self._key, step)
+        try:
+            values = self.scm.step(self.values, noise, None, do_mask, do_value)
+            reward: _Floats = self.scm.reward_value(self.values, values) - cost
+        except Exception:
+            self._tape.forget()
+            raise
+        self.step, self.values = step, values
+        return reward
+
+    def _rekey(self) -> None:
+        self._key = episode_key(self.seed, self.episode)
+        self._tape.forget()
+
+    def get_state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the future depends on, as arrays that are copies."""
+        return {
+            "values": self.values.copy(),
+            "seed": self.seed.copy(),
+            "episode": self.episode.copy(),
+            "step": self.step.copy(),
+            "started": self.started.copy(),
+        }
+
+    def set_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take up where :meth:`get_state` was called.
+
+        Raises:
+            ValueError: a key is missing, or an array has another shape.
+        """
+        taken: dict[str, NDArray[np.generic]] = {}
+        for key, own in self.get_state().items():
+            if key not in state:
+                raise ValueError(f"state lacks {key!r}; it has {', '.join(state) or 'nothing'}")
+            given = np.asarray(state[key])
+            if given.shape != own.shape:
+                raise ValueError(f"state[{key!r}] must have shape {own.shape}, got {given.shape}")
+            taken[key] = given.astype(own.dtype)
+        for key, array in taken.items():
+            setattr(self, key, array)
+        self._rekey()

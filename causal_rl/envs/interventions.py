@@ -1,0 +1,183 @@
+"""The action space of an SCM world: at most one hard intervention a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+#: Values offered when a world names none: 7 points on [-2, 2].
+DEFAULT_VALUES: tuple[float, ...] = tuple(float(v) for v in np.linspace(-2.0, 2.0, 7))
+
+
+@dataclass(frozen=True, eq=False)
+class ActionTables:
+    """An :class:`Interventions` compiled for one order of variables.
+
+    Attributes:
+        mask: bool (targets + 1, n); row k marks the column that target k sets, row 0 none.
+        value: float64 (targets + 1, values, n); the value in the set column, 0 elsewhere.
+        cost: float64 (targets + 1,); ``cost[0] == 0``.
+    """
+
+    mask: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def decode(
+        self, actions: ArrayLike
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+        """Turn actions into interventions.
+
+        Args:
+            actions: int (batch, 2), columns (target, value index); target 0 sets nothing.
+
+        Returns:
+            ``do_mask`` bool (batch, n), ``do_value`` float64 (batch, n) and ``cost`` float64
+            (batch,).
+
+        Raises:
+            ValueError: wrong shape, not integers, or out of range.
+        """
+        target, index = self.check(actions)
+        return self.mask[target], self.value[target, index], self.cost[target]
+
+    def check(self, actions: ArrayLike) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Validate actions and split them into target and value index, each (batch,).
+
+        Raises:
+            ValueError: wrong shape, not integers, or out of range.
+        """
+        array = np.asarray(actions)
+        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"actions must be integers of shape (batch, 2), got {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        target, index = array[:, 0], array[:, 1]
+        n_targets, n_values = self.value.shape[:2]
+        outside = (array < 0) | (array >= (n_targets, n_values))
+        if outside.any():
+            bad = int(np.argmax(outside.any(axis=1)))
+            raise ValueError(
+                f"actions[{bad}] is {array[bad].tolist()}; allowed are target 0..{n_targets - 1} "
+                f"(0 sets nothing) and value index 0..{n_values - 1}"
+            )
+        return target, index
+
+
+@dataclass(frozen=True, eq=False)
+class Interventions:
+    """What an agent may set, to which values, and at what cost.
+
+    The action is ``(target, value index)``: target 0 does nothing and costs nothing (whatever the
+    value index), target k >= 1 is ``do(settable[k - 1] = values[value index])`` for one step.
+
+    Args:
+        settable: names of the variables that may be set.
+        values: the values on offer, the same for every target.
+        cost: what setting a variable takes off the reward of that step: one number for all, or a
+            mapping from name to number (names left out cost 0).
+
+    Raises:
+        ValueError: no settable name, a name twice, no value, a non-finite number, or a cost for a
+            name that is not settable.
+    """
+
+    settable: Sequence[str]
+    values: Sequence[float] = DEFAULT_VALUES
+    cost: Mapping[str, float] | float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.settable, str):
+            raise ValueError(
+                f"settable must be a sequence of names, got the string {self.settable!r}"
+            )
+        names = tuple(self.settable)
+        if not names:
+            raise ValueError("settable is empty: an agent needs at least one variable to set")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"settable names {twice[0]!r} twice")
+        values = tuple(float(v) for v in self.values)
+        if not values or not all(math.isfinite(v) for v in values):
+            raise ValueError(f"values must be one or more finite numbers, got {list(values)}")
+        if isinstance(self.cost, Mapping):
+            unknown = [name for name in self.cost if name not in names]
+            if unknown:
+                raise ValueError(
+                    f"cost names {unknown[0]!r}, which is not settable; settable: "
+                    f"{', '.join(names)}"
+                )
+            cost = {name: float(self.cost.get(name, 0.0)) for name in names}
+        else:
+            cost = dict.fromkeys(names, float(self.cost))
+        bad = [name for name, c in cost.items() if not math.isfinite(c)]
+        if bad:
+            raise ValueError(f"cost of {bad[0]!r} must be finite, got {cost[bad[0]]}")
+        object.__setattr__(self, "settable", names)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "cost", cost)
+
+    @property
+    def costs(self) -> NDArray[np.float64]:
+        """Cost by target, float64 (targets + 1,); entry 0, the no-op, is 0."""
+        cost = cast("dict[str, float]", self.cost)  # __post_init__ made it one
+        return np.array([0.0, *(cost[name] for name in self.settable)])
+
+    def space(self) -> spaces.MultiDiscrete:
+        """The Gymnasium action space, ``MultiDiscrete([targets + 1, values])``."""
+        return spaces.MultiDiscrete([len(self.settable) + 1, len(self.values)])
+
+    def all_actions(self) -> NDArray[np.int64]:
+        """Every action that differs in effect, int64 (1 + targets * values, 2), the no-op first."""
+        targets, values = np.meshgrid(
+            np.arange(1, len(self.settable) + 1), np.arange(len(self.values)), indexing="ij"
+        )
+        rows = np.stack([targets.ravel(), values.ravel()], axis=1)
+        return np.vstack([np.zeros((1, 2), dtype=np.int64), rows]).astype(np.int64)
+
+    def tables(self, names: Sequence[str]) -> ActionTables:
+        """Compile for the columns ``names``.
+
+        Args:
+            names: variables in column order; every settable name must be among them.
+
+        Raises:
+            ValueError: a settable name is missing from ``names``.
+        """
+        columns = {name: column for column, name in enumerate(names)}
+        missing = [name for name in self.settable if name not in columns]
+        if missing:
+            raise ValueError(
+                f"settable {missing[0]!r} is no variable of the world; its variables are "
+                f"{', '.join(names)}"
+            )
+        mask = np.zeros((len(self.settable) + 1, len(names)), dtype=np.bool_)
+        for target, name in enumerate(self.settable, start=1):
+            mask[target, columns[name]] = True
+        value = np.where(mask[:, None, :], np.asarray(self.values)[None, :, None], 0.0)
+        return ActionTables(mask=mask, value=value, cost=self.costs)
+
+    def decode(
+        self, actions: ArrayLike, names: Sequence[str]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+        """Turn actions into interventions on the columns ``names``.
+
+        Args:
+            actions: int (batch, 2), columns (target, value index).
+            names: variables in column order, of any model that has all the settable ones.
+
+        Returns:
+            ``do_mask`` bool (batch, n), ``do_value`` float64 (batch, n), 0 where nothing is set,
+            and ``cost`` float64 (batch,).
+
+        Raises:
+            ValueError: bad actions, or a settable name missing from ``names``.
+        """
+        return self.tables(names).decode(actions)

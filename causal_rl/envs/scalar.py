@@ -1,0 +1,180 @@
+"""One SCM world as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import error
+from numpy.typing import NDArray
+
+from causal_rl.envs.engine import Engine
+from causal_rl.envs.interventions import Interventions
+from causal_rl.envs.spec import SCMEnvSpec
+from causal_rl.graphs import CausalGraph
+
+_EVERY = np.ones(1, dtype=np.bool_)
+
+
+class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
+    """A world run by its structural causal model, one intervention a step.
+
+    The observation is the state after the within-step pass: float64 (n_observed,), contexts
+    included, hidden variables left out. The action is ``(target, value index)``, see
+    :class:`~causal_rl.envs.Interventions`. The reward is the reward mechanism's value minus the
+    cost of the action. An episode ends by truncation at ``scm_spec.horizon``; nothing terminates.
+
+    ``info`` holds what was done, and only that: ``do_target`` bool (n_observed,) and ``do_value``
+    float64 (n_observed,), 0 where nothing was set.
+
+    Under ``reset(seed=s)`` and the same actions, the trajectory equals that of row i of an
+    :class:`~causal_rl.envs.SCMVectorEnv` whose seed is s, bit for bit. A ``reset()`` without a
+    seed begins the next episode of that seed.
+
+    Args:
+        scm_spec: the world.
+        render_mode: must be None; there is nothing to render.
+
+    Raises:
+        TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
+        ValueError: a render mode was asked for.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+
+    def __init__(self, scm_spec: SCMEnvSpec, *, render_mode: str | None = None) -> None:
+        check_arguments(scm_spec, render_mode)
+        self.scm_spec = scm_spec
+        self.render_mode = None
+        self.observation_space = scm_spec.observation_space()
+        self.action_space = scm_spec.action_space()
+        self._engine = Engine(scm_spec, 1)
+        self._tables = scm_spec.action_tables
+        self._shape = self._tables.value.shape[:2]
+        hidden = len(scm_spec.observed) < scm_spec.scm.n
+        self._columns: NDArray[np.int64] | None = scm_spec.observed if hidden else None
+
+    @property
+    def causal_graph(self) -> CausalGraph:
+        """The true graph over the observed variables and the reward: the explicit oracle."""
+        return self.scm_spec.causal_graph
+
+    @property
+    def interventions(self) -> Interventions:
+        """The action space: settable names, values and costs."""
+        return self.scm_spec.interventions
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Begin an episode: number 0 of ``seed``, or the next of the present seed.
+
+        Args:
+            seed: integer in [0, 2**64), or None; without any seed so far, one is drawn from
+                ``np_random``.
+            options: ignored.
+
+        Returns:
+            The observation and an info in which nothing was set.
+
+        Raises:
+            ValueError: a seed out of range.
+        """
+        key = None if seed is None else check_seed(seed)
+        super().reset(seed=key)
+        if key is None and not self._engine.started[0]:
+            key = int(self.np_random.integers(0, 2**63))
+        if key is not None:
+            self._engine.reseed(_EVERY, np.array([key], dtype=np.uint64))
+        self._engine.restart(_EVERY)
+        n = len(self.scm_spec.observed)
+        info = {"do_target": np.zeros(n, dtype=np.bool_), "do_value": np.zeros(n)}
+        return self._observation(), info
+
+    def step(
+        self, action: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """Set what the action says, then let every mechanism run once.
+
+        Args:
+            action: int (2,), target and value index.
+
+        Returns:
+            Observation, reward, terminated (always False), truncated, info.
+
+        Raises:
+            ValueError: an action outside the space, or a mechanism that returned NaN or an
+                infinity; the variable is named.
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        engine = self._engine
+        if not engine.started[0]:
+            raise error.ResetNeeded("call reset before step")
+        target, index = self._split(action)
+        mask = self._tables.mask[target : target + 1]
+        value = self._tables.value[target, index : index + 1]
+        reward = engine.advance(mask, value, self._tables.cost[target : target + 1])
+        if self._columns is None:
+            info = {"do_target": mask[0].copy(), "do_value": value[0].copy()}
+        else:
+            info = {"do_target": mask[0, self._columns], "do_value": value[0, self._columns]}
+        truncated = bool(engine.step[0] >= self.scm_spec.horizon)
+        return self._observation(), float(reward[0]), False, truncated, info
+
+    def get_state(self) -> dict[str, NDArray[np.generic]]:
+        """What an exact resume needs, as arrays; see :meth:`SCMVectorEnv.get_state`."""
+        return self._engine.get_state()
+
+    def set_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take up where :meth:`get_state` was called.
+
+        Raises:
+            ValueError: a key is missing, or an array has another shape.
+        """
+        self._engine.set_state(state)
+
+    def _observation(self) -> NDArray[np.float64]:
+        row: NDArray[np.float64] = self._engine.values[0]
+        return row.copy() if self._columns is None else row[self._columns]
+
+    def _split(self, action: object) -> tuple[int, int]:
+        array = np.asarray(action)
+        if array.shape == (2,) and array.dtype.kind in "iu":
+            target, index = array.tolist()
+            if 0 <= target < self._shape[0] and 0 <= index < self._shape[1]:
+                return target, index
+        raise ValueError(
+            f"action must be two integers, target 0..{self._shape[0] - 1} (0 sets nothing) and "
+            f"value index 0..{self._shape[1] - 1}, got {action!r}"
+        )
+
+
+def check_arguments(scm_spec: object, render_mode: str | None) -> None:
+    """Refuse what neither environment can run.
+
+    Raises:
+        TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
+        ValueError: a render mode was asked for.
+    """
+    if not isinstance(scm_spec, SCMEnvSpec):
+        raise TypeError(f"scm_spec must be an SCMEnvSpec, got {type(scm_spec).__name__}")
+    if render_mode is not None:
+        raise ValueError(f"render_mode must be None, got {render_mode!r}: nothing is rendered")
+
+
+def check_seed(seed: object) -> int:
+    """An integer seed in [0, 2**64).
+
+    Raises:
+        ValueError: anything else.
+    """
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"seed must be an integer or None, got {seed!r}") from None
+    if not 0 <= number < 2**64:
+        raise ValueError(f"seed must lie in [0, 2**64), got {number}")
+    return number

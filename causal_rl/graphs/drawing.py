@@ -1,0 +1,495 @@
+"""Drawing causal graphs with matplotlib, outside of pyplot and its global state.
+
+One step is drawn on a circle in causal order: chords between points of a circle meet no third
+point, so no edge runs through a variable that it does not join. The lagged block of a comparison is
+drawn as a matrix, which stays readable where fifty arrows would not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from causal_rl.graphs.acyclicity import is_dag, topological_order
+from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix
+from causal_rl.graphs.files import replacing
+from causal_rl.graphs.kinds import Kind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from causal_rl.graphs.causal_graph import CausalGraph
+
+Status = Literal["right", "missing", "extra", "reversed"]
+
+# Distinct in lightness as well as in hue, for readers who do not tell red from green.
+_COLOURS: dict[Status, str] = {
+    "right": "#222222",
+    "missing": "#9a9a9a",
+    "extra": "#d62728",
+    "reversed": "#ff9d1e",
+}
+_FILLS: dict[Kind, str] = {
+    "state": "#dbe9f6",
+    "action": "#d5efcf",
+    "context": "#e5d8f0",
+    "reward": "#ffe08a",
+    "hidden": "#ffffff",
+}
+_MARKERS: dict[Kind, str] = {
+    "state": "o",
+    "action": "s",
+    "context": "D",
+    "reward": "h",
+    "hidden": "o",
+}
+_DOTTED = (0.0, (1.2, 1.6))
+_DASHED = (0.0, (5.0, 3.0))
+_LONGEST_LABEL = 16
+
+
+class _Arrow(NamedTuple):
+    """An edge to draw on the circle: indices, status against the truth, and block."""
+
+    parent: int
+    child: int
+    status: Status
+    lagged: bool
+
+
+def plot(graph: CausalGraph, ax: Axes | None, truth: CausalGraph | None) -> Axes:
+    """Draw both blocks of a graph on one circle; `CausalGraph.plot` is the public door.
+
+    Args:
+        graph: the graph.
+        ax: axes to draw on; those of a new figure if None.
+        truth: a graph over the same names, to mark errors; or None.
+
+    Returns:
+        The axes.
+    """
+    if ax is None:
+        side = _panel_size(graph.n)
+        figure = _new_figure(side, side + 0.9)
+        ax = figure.add_axes((0.02, 0.9 / (side + 0.9), 0.96, side / (side + 0.9) - 0.01))
+    if truth is not None:
+        graph = graph.permute(truth.names)
+    arrows = [
+        _Arrow(i, j, status, lagged)
+        for lagged in (False, True)
+        for i, j, status in _statuses(graph, truth, lagged)
+    ]
+    _draw_circle(ax, graph, _causal_order(graph if truth is None else truth), arrows)
+    handles = _arrow_handles(arrows, marked=truth is not None) + _kind_handles(graph.kinds)
+    ax.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncol=min(4, max(1, math.ceil(len(handles) / 2))),
+        frameon=False,
+        fontsize=9,
+    )
+    return ax
+
+
+def plot_comparison(
+    graph: CausalGraph, truth: CausalGraph, path: str | os.PathLike[str] | None
+) -> Figure:
+    """Draw the truth beside a graph; `CausalGraph.plot_comparison` is the public door.
+
+    Args:
+        graph: the learned graph.
+        truth: a graph over the same names.
+        path: where to save the picture, or None.
+
+    Returns:
+        The figure: the truth on the left, the learned graph with its errors marked on the right;
+        the step above, t to t+1 below.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: matplotlib knows no format with the path's suffix.
+    """
+    graph = graph.permute(truth.names)
+    scores = graph.compare(truth)
+    side = _panel_size(graph.n)
+    width, height = 2 * side + 0.6, 2 * side + 2.0
+    figure = _new_figure(width, height)
+    order = _causal_order(truth)
+    titles = (
+        (
+            f"truth: {scores.contemporaneous.n_true} edges inside the step",
+            f"learned: {scores.contemporaneous.n_learned} edges, SHD {scores.contemporaneous.shd}",
+        ),
+        (
+            f"truth: {scores.lagged.n_true} edges from t to t+1",
+            f"learned: {scores.lagged.n_learned} edges, SHD {scores.lagged.shd}",
+        ),
+    )
+    inset = min(1.6, 0.45 + 0.085 * max(len(_shorten(name)) for name in graph.names))
+    drawn: list[_Arrow] = []
+    for column, shown in enumerate((truth, graph)):
+        reference = truth if shown is graph else None
+        left = 0.2 + column * (side + 0.2)
+        top = figure.add_axes(
+            (left / width, (side + 1.3) / height, side / width, side / height),
+        )
+        arrows = [_Arrow(i, j, s, False) for i, j, s in _statuses(shown, reference, False)]
+        _draw_circle(top, shown, order, arrows)
+        top.set_title(titles[0][column], fontsize=11)
+        cells = [_Arrow(i, j, s, True) for i, j, s in _statuses(shown, reference, True)]
+        bottom = figure.add_axes(
+            (
+                (left + inset) / width,
+                0.75 / height,
+                (side - inset - 0.1) / width,
+                (side - inset - 0.1) / height,
+            )
+        )
+        _draw_matrix(bottom, shown, order, cells)
+        bottom.set_title(titles[1][column], fontsize=11, pad=inset * 72 - 12)
+        drawn += arrows + cells
+    handles = [handle for handle in _status_handles(drawn) + _kind_handles(graph.kinds) if handle]
+    figure.legend(
+        handles=handles, loc="lower center", ncol=len(handles), frameon=False, fontsize=10
+    )
+    if path is not None:
+        suffix = Path(path).suffix.lstrip(".") or "png"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=suffix, dpi=120)
+    return figure
+
+
+# -------------------------------------------------------------------- what to draw
+
+
+def _statuses(
+    graph: CausalGraph, truth: CausalGraph | None, lagged: bool
+) -> list[tuple[int, int, Status]]:
+    """List the edges of a block with what is right or wrong about each."""
+    b: BoolMatrix = graph.lagged if lagged else graph.contemporaneous
+    a: BoolMatrix = b if truth is None else (truth.lagged if lagged else truth.contemporaneous)
+    found: list[tuple[int, int, Status]] = []
+    for i, j in np.argwhere(a | b):
+        # A pair that is turned round is one error, drawn once, in the direction learned.
+        turned = not lagged and a[i, j] != a[j, i] and b[i, j] == a[j, i] and b[j, i] == a[i, j]
+        if a[i, j] and b[i, j]:
+            found.append((int(i), int(j), "right"))
+        elif turned and b[i, j]:
+            found.append((int(i), int(j), "reversed"))
+        elif not turned:
+            found.append((int(i), int(j), "extra" if b[i, j] else "missing"))
+    return found
+
+
+def _causal_order(graph: CausalGraph) -> list[int]:
+    if is_dag(graph.contemporaneous):
+        return topological_order(graph.contemporaneous)
+    return list(range(graph.n))
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
+
+
+def _escape(name: str) -> str:
+    # matplotlib would set text between dollars as mathematics.
+    return _shorten(name).replace("$", r"\$")
+
+
+def _panel_size(n: int) -> float:
+    """Side of a panel in inches."""
+    return max(4.6, 0.27 * n)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+# -------------------------------------------------------------------- the circle
+
+
+def _draw_circle(
+    ax: Axes, graph: CausalGraph, order: Sequence[int], arrows: Sequence[_Arrow]
+) -> None:
+    n = graph.n
+    angles = np.empty(n)
+    angles[list(order)] = math.pi / 2 - 2 * math.pi * np.arange(n) / n
+    centres = np.column_stack([np.cos(angles), np.sin(angles)]) * (0.0 if n == 1 else 1.0)
+    # Neighbours leave room for an arrow between them.
+    radius = min(0.16, 0.56 * math.sin(math.pi / max(n, 2)))
+    looped = {arrow.parent for arrow in arrows if arrow.parent == arrow.child}
+    labels = [_escape(name) for name in graph.names]
+    lengths = [len(_shorten(name)) for name in graph.names]
+
+    reach = 1.0 + radius * (3.0 if looped else 1.3) + 0.05
+    outside = [lengths[v] > 4 for v in range(n)]
+    margin = max([0.0] + [0.075 * lengths[v] for v in range(n) if outside[v]])
+    ax.set_xlim(-reach - margin, reach + margin)
+    ax.set_ylim(-reach - (0.15 if margin else 0.0), reach + (0.15 if margin else 0.0))
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    font = _font_size(ax, radius)
+
+    slots: dict[frozenset[int], int] = {}
+    # Missing edges first: what was learned is drawn over them.
+    for arrow in sorted(arrows, key=lambda a: (a.status != "missing", a.lagged)):
+        if arrow.parent == arrow.child:
+            curve = _loop(centres[arrow.parent], float(angles[arrow.parent]), radius)
+        else:
+            pair = frozenset((arrow.parent, arrow.child))
+            slot = slots.get(pair, 0)
+            slots[pair] = slot + 1
+            curve = _chord(centres[arrow.parent], centres[arrow.child], n, radius, slot)
+        _draw_arrow(ax, curve, arrow, radius)
+
+    for v in range(n):
+        _draw_node(ax, centres[v], radius, graph.kinds[v])
+        if not outside[v]:
+            x, y = (float(c) for c in centres[v])
+            ax.text(x, y, labels[v], ha="center", va="center", fontsize=font, zorder=5)
+            continue
+        direction = np.array([math.cos(angles[v]), math.sin(angles[v])])
+        x, y = (float(c) for c in centres[v] + direction * radius * (3.1 if v in looped else 1.45))
+        side = 0 if abs(direction[0]) < 0.2 else int(np.sign(direction[0]))
+        height = 0 if abs(direction[1]) < 0.5 else int(np.sign(direction[1]))
+        ax.text(
+            x,
+            y,
+            labels[v],
+            ha=("center", "left", "right")[side],
+            va=("center", "bottom", "top")[height],
+            fontsize=max(font, 8.0),
+            zorder=5,
+        )
+
+
+def _font_size(ax: Axes, radius: float) -> float:
+    """Points for four characters inside a node."""
+    ax.apply_aspect()
+    pixels = ax.transData.transform([(0.0, 0.0), (radius, 0.0)])
+    points = float(pixels[1, 0] - pixels[0, 0]) * 72.0 / ax.figure.dpi
+    return min(11.0, max(5.0, 2 * points * 0.85 / (3 * 0.68)))
+
+
+def _chord(start: FloatMatrix, end: FloatMatrix, n: int, radius: float, slot: int) -> FloatMatrix:
+    """Quadratic Bezier curve (3, 2), bent inwards as far as the neighbours' nodes ask for."""
+    middle = (start + end) / 2
+    length = float(np.linalg.norm(end - start))
+    half = math.asin(min(1.0, length / 2))
+    step = 2 * math.pi / n
+    bend = 0.0
+    if half > 0.75 * step:
+        # The node nearest to the chord is the one beside an end.
+        distance = math.cos(half - step) - math.cos(half)
+        t = (1 - math.sin(half - step) / math.sin(half)) / 2
+        bend = max(0.0, 1.5 * radius - distance) / (2 * t * (1 - t))
+    bend += 0.16 * slot * max(length, 0.6)
+    inwards = -middle
+    if np.linalg.norm(inwards) < 1e-6:
+        inwards = np.array([-(end - start)[1], (end - start)[0]])
+        # Seen from either end the same side.
+        inwards *= np.sign(inwards[0] or inwards[1])
+    inwards = inwards / np.linalg.norm(inwards)
+    return np.array([start, middle + inwards * min(bend, 1.2), end])
+
+
+def _loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
+    """Cubic Bezier curve (4, 2) from a node outwards and back to it."""
+    points = [(1.0, 0.5), (3.3, 0.75), (3.3, -0.75), (1.0, -0.5)]
+    return np.array(
+        [
+            centre + radius * distance * np.array([math.cos(angle + turn), math.sin(angle + turn)])
+            for distance, turn in points
+        ]
+    )
+
+
+def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: _Arrow, radius: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Polygon
+
+    t = np.linspace(0.0, 1.0, 200)[:, np.newaxis]
+    degree = len(curve) - 1
+    points = sum(
+        math.comb(degree, k) * t**k * (1 - t) ** (degree - k) * curve[k] for k in range(degree + 1)
+    )
+    points = np.asarray(points)
+    head = min(0.085, 0.7 * radius)
+    if degree == 2:
+        from_start = np.linalg.norm(points - curve[0], axis=1)
+        from_end = np.linalg.norm(points - curve[-1], axis=1)
+        points = points[(from_start > 1.15 * radius) & (from_end > 1.2 * radius)]
+    tip = points[-1]
+    body = points[np.linalg.norm(points - tip, axis=1) > 0.8 * head]
+    direction = tip - body[-1]
+    direction = direction / np.linalg.norm(direction)
+    across = np.array([-direction[1], direction[0]]) * 0.38 * head
+    colour = _COLOURS[arrow.status]
+    ax.add_line(
+        Line2D(
+            body[:, 0],
+            body[:, 1],
+            color=colour,
+            linewidth=1.5,
+            linestyle=_line_style(arrow.status, arrow.lagged),
+            zorder=2 if arrow.status == "missing" else 3,
+        )
+    )
+    corners = [tip, tip - direction * head + across, tip - direction * head - across]
+    ax.add_patch(Polygon(corners, closed=True, facecolor=colour, edgecolor="none", zorder=4))
+
+
+def _line_style(status: Status, lagged: bool) -> Any:
+    if lagged:
+        return _DOTTED
+    return _DASHED if status == "missing" else "solid"
+
+
+def _draw_node(ax: Axes, centre: FloatMatrix, radius: float, kind: Kind) -> None:
+    from matplotlib.patches import Circle, RegularPolygon
+
+    xy = (float(centre[0]), float(centre[1]))
+    shape: Patch
+    if kind in ("state", "hidden"):
+        shape = Circle(xy, radius)
+    elif kind == "reward":
+        shape = RegularPolygon(xy, 6, radius=1.12 * radius)
+    else:
+        turn = math.pi / 4 if kind == "action" else 0.0
+        shape = RegularPolygon(xy, 4, radius=1.25 * radius, orientation=turn)
+    shape.set(
+        facecolor=_FILLS[kind],
+        edgecolor="#333333",
+        linewidth=1.2,
+        linestyle="dashed" if kind == "hidden" else "solid",
+        zorder=4.5,
+    )
+    ax.add_patch(shape)
+
+
+# -------------------------------------------------------------------- the matrix
+
+
+def _draw_matrix(
+    ax: Axes, graph: CausalGraph, order: Sequence[int], cells: Sequence[_Arrow]
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    n = graph.n
+    place = np.argsort(order)
+    for k in range(n):
+        ax.add_patch(Rectangle((k, k), 1, 1, facecolor="#f1f1f1", edgecolor="none", zorder=0))
+    for cell in cells:
+        x, y = int(place[cell.child]), int(place[cell.parent])
+        missing = cell.status == "missing"
+        ax.add_patch(
+            Rectangle(
+                (x + 0.14, y + 0.14),
+                0.72,
+                0.72,
+                facecolor="white" if missing else _COLOURS[cell.status],
+                edgecolor=_COLOURS[cell.status],
+                linestyle="dashed" if missing else "solid",
+                linewidth=1.5,
+                zorder=2,
+            )
+        )
+        if cell.status == "extra":
+            ax.plot([x + 0.3, x + 0.7], [y + 0.3, y + 0.7], color="white", linewidth=1.5, zorder=3)
+            ax.plot([x + 0.3, x + 0.7], [y + 0.7, y + 0.3], color="white", linewidth=1.5, zorder=3)
+    ax.set_xlim(0, n)
+    ax.set_ylim(n, 0)
+    ax.set_aspect("equal")
+    labels = [_escape(graph.names[v]) for v in order]
+    upright = max(len(_shorten(name)) for name in graph.names) > 3
+    size = 9 if n <= 20 else 7
+    middles = np.arange(n) + 0.5
+    ax.set_xticks(middles, labels, rotation=90 if upright else 0, fontsize=size)
+    ax.set_yticks(middles, labels, fontsize=size)
+    ax.set_xticks(np.arange(n + 1), minor=True)
+    ax.set_yticks(np.arange(n + 1), minor=True)
+    ax.grid(which="minor", color="#dddddd", linewidth=0.8)
+    ax.tick_params(which="both", length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.set_xlabel("effect at t+1", fontsize=9)
+    ax.set_ylabel("cause at t", fontsize=9)
+    for spine in ax.spines.values():
+        spine.set_color("#bbbbbb")
+
+
+# -------------------------------------------------------------------- legends
+
+
+def _arrow_handles(arrows: Sequence[_Arrow], *, marked: bool) -> list[Any]:
+    """Legend lines for what is drawn on the circle: status by colour, block by line style."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    if marked:
+        handles += [
+            Line2D(
+                [], [], color=_COLOURS[status], linestyle=_line_style(status, False), label=status
+            )
+            for status in _COLOURS
+            if any(arrow.status == status for arrow in arrows)
+        ]
+    if any(arrow.lagged for arrow in arrows):
+        handles += [
+            Line2D([], [], color=_COLOURS["right"], linestyle=style, label=label)
+            for style, label in (("solid", "inside the step"), (_DOTTED, "from t to t+1"))
+            if not (marked and style == "solid")
+        ]
+    return handles
+
+
+def _status_handles(drawn: Sequence[_Arrow]) -> list[Any]:
+    """Legend patches for circle and matrix together."""
+    from matplotlib.patches import Patch
+
+    return [
+        Patch(
+            facecolor="white" if status == "missing" else colour,
+            edgecolor=colour,
+            linestyle="dashed" if status == "missing" else "solid",
+            linewidth=1.5,
+            label=status,
+        )
+        for status, colour in _COLOURS.items()
+        if any(arrow.status == status for arrow in drawn)
+    ]
+
+
+def _kind_handles(kinds: Sequence[Kind]) -> list[Any]:
+    """Legend markers for the kinds, if there is more than one."""
+    from matplotlib.lines import Line2D
+
+    present = [kind for kind in _MARKERS if kind in kinds]
+    if len(present) < 2:
+        return []
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=_MARKERS[kind],
+            markersize=9,
+            markerfacecolor=_FILLS[kind],
+            markeredgecolor="#333333",
+            # A dashed outline cannot be had on a marker: the paler one is the hidden kind.
+            alpha=0.5 if kind == "hidden" else 1.0,
+            label=kind,
+        )
+        for kind in present
+    ]

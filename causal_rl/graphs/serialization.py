@@ -1,0 +1,124 @@
+"""CausalGraph to and from JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from causal_rl.graphs.files import replacing
+
+if TYPE_CHECKING:
+    from causal_rl.graphs.causal_graph import CausalGraph
+
+FORMAT = "causal_rl.graph"
+VERSION = 1
+
+_BLOCKS = ("contemporaneous", "lagged")
+_MATRICES = (
+    "contemporaneous_weights",
+    "lagged_weights",
+    "contemporaneous_confidence",
+    "lagged_confidence",
+)
+_FIELDS = ("names", "kinds", "allow_cycles", *_BLOCKS, *_MATRICES)
+
+
+def to_dict(graph: CausalGraph) -> dict[str, Any]:
+    """Describe a graph by plain lists, strings and numbers.
+
+    Args:
+        graph: the graph.
+
+    Returns:
+        A dict that the ``json`` module can write; matrices are lists of rows, absent ones None.
+    """
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "names": list(graph.names),
+        "kinds": list(graph.kinds),
+        "allow_cycles": graph.allow_cycles,
+    }
+    for field in _BLOCKS:
+        data[field] = getattr(graph, field).astype(int).tolist()
+    for field in _MATRICES:
+        matrix = getattr(graph, field)
+        data[field] = None if matrix is None else matrix.tolist()
+    return data
+
+
+def fields_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the arguments of `CausalGraph` from what `to_dict` returned.
+
+    Args:
+        data: the mapping.
+
+    Returns:
+        Keyword arguments; the constructor checks their values.
+
+    Raises:
+        TypeError: data is not a mapping, or allow_cycles is not a boolean.
+        ValueError: keys are missing or unknown, or the format is another.
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data must be a mapping, got {type(data).__name__}")
+    found = (data.get("format", FORMAT), data.get("version", VERSION))
+    if found != (FORMAT, VERSION):
+        raise ValueError(f"data must be of format {FORMAT} version {VERSION}, got {found}")
+    fields = {key: value for key, value in data.items() if key not in ("format", "version")}
+    if missing := [key for key in ("names", "contemporaneous") if fields.get(key) is None]:
+        raise ValueError(f"data must have the keys names and contemporaneous, lacks {missing}")
+    if unknown := sorted(str(key) for key in set(fields) - set(_FIELDS)):
+        raise ValueError(f"data has unknown keys {unknown}; known are {', '.join(_FIELDS)}")
+    if not isinstance(fields.get("allow_cycles", False), bool):
+        raise TypeError(f"allow_cycles must be true or false, got {fields['allow_cycles']!r}")
+    return fields
+
+
+def write_json(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a graph's dict, a matrix row on each line, through a temporary file.
+
+    Args:
+        data: what `to_dict` returned.
+        path: where to; its folder must exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = _pretty(data)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} is not a JSON file: {error}") from error
+
+
+def _pretty(data: Mapping[str, Any]) -> str:
+    """JSON with one line for each row of a matrix, so that people and diffs can read it."""
+    lines = []
+    for key, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            rows = ",\n".join(f"    {json.dumps(row, allow_nan=False)}" for row in value)
+            lines.append(f"  {json.dumps(key)}: [\n{rows}\n  ]")
+        else:
+            lines.append(f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

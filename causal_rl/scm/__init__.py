@@ -1,0 +1,50 @@
+"""Structural causal models, static and in time: sampling, interventions, counterfactuals."""
+
+from causal_rl.scm.diagnostics import perturbation_graph, varsortability
+from causal_rl.scm.dynamic import DynamicSCM
+from causal_rl.scm.generators import (
+    MechanismFactory,
+    Topology,
+    random_dynamic_scm,
+    random_scm,
+    random_variables,
+    topology,
+)
+from causal_rl.scm.keyed_noise import episode_key, keyed_uniform, uniform_at
+from causal_rl.scm.mechanisms import MLP, Constant, Function, Linear, Mechanism, Scaled, Tanh
+from causal_rl.scm.noise import Gaussian, Laplace, Noise, NoNoise, ScaledNoise, Uniform
+from causal_rl.scm.static import SCM
+from causal_rl.scm.trajectory import Trajectory
+from causal_rl.scm.variables import Change, Variable
+
+__all__ = [
+    "MLP",
+    "SCM",
+    "Change",
+    "Constant",
+    "DynamicSCM",
+    "Function",
+    "Gaussian",
+    "Laplace",
+    "Linear",
+    "Mechanism",
+    "MechanismFactory",
+    "NoNoise",
+    "Noise",
+    "Scaled",
+    "ScaledNoise",
+    "Tanh",
+    "Topology",
+    "Trajectory",
+    "Uniform",
+    "Variable",
+    "episode_key",
+    "keyed_uniform",
+    "perturbation_graph",
+    "random_dynamic_scm",
+    "random_scm",
+    "random_variables",
+    "topology",
+    "uniform_at",
+    "varsortability",
+]

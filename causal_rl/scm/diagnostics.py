@@ -1,0 +1,126 @@
+"""Looking at a model from outside: does the order leak, and is the stated graph the real one?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from causal_rl.graphs import CausalGraph, find_cycle
+from causal_rl.scm.arguments import (
+    BoolArray,
+    FloatArray,
+    as_count,
+    as_finite_columns,
+    as_generator,
+)
+from causal_rl.scm.dynamic import DynamicSCM
+
+_WARM_UP = 8
+# Variances closer than this, relatively, count as equal.
+_TIE = 1e-9
+
+
+def varsortability(data: ArrayLike, adjacency: ArrayLike) -> float:
+    """How far sorting by variance gives the causal order (Reisach, Seiler & Weichwald 2021).
+
+    The share of directed paths from i to j along which the variance grows, each pair counted once
+    for every length that a path between them has; ties count one half. 1: the variances give the
+    order away; 0.5: they say nothing; 0: they give it away backwards.
+
+    Args:
+        data: float64 of shape (rows, n), at least 2 rows.
+        adjacency: (n, n), nonzero at [i, j] if i causes j; acyclic, with at least one edge.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        TypeError: If `adjacency` holds no numbers.
+        ValueError: If a shape is wrong, `data` is not finite, or the graph is cyclic or empty.
+    """
+    cycle = find_cycle(adjacency)
+    if cycle is not None:
+        raise ValueError(f"adjacency must be acyclic, got the cycle {cycle}")
+    edges = np.asarray(adjacency) != 0
+    n = len(edges)
+    if not edges.any():
+        raise ValueError("adjacency must have at least one edge")
+    columns = as_finite_columns(data, n, "data")
+    if columns.shape[1] < 2:
+        raise ValueError(f"data must have at least 2 rows, got {columns.shape[1]}")
+    variance = columns.var(axis=1)
+    cause, effect = variance[:, None], variance[None, :]
+    tied = np.abs(cause - effect) <= _TIE * np.maximum(cause, effect)
+    score = np.where(tied, 0.5, (cause < effect).astype(np.float64))
+    total, sorted_ = 0, 0.0
+    paths = edges
+    while paths.any():
+        total += int(paths.sum())
+        sorted_ += float(score[paths].sum())
+        paths = paths @ edges
+    return sorted_ / total
+
+
+def perturbation_graph(
+    scm: DynamicSCM, rng: np.random.Generator | int, n_points: int = 64
+) -> CausalGraph:
+    """Find the graph of a simulator by moving one value at a time.
+
+    At states that the model visits, all variables but one, j, are held by do() at their values;
+    then i alone is moved. There is a contemporaneous edge i -> j if and only if the value of j
+    moves at some point, and a lagged one if it moves when i is moved in the step before. The same
+    is done to the reward. The noise is held, so that equality is exact and nothing is estimated:
+    a false edge is impossible, a missed one needs a mechanism that is flat at every point.
+
+    Args:
+        scm: The model; its stated graph is not read.
+        rng: Generator or seed, for the points and the moves.
+        n_points: How many states to try, at least 1.
+
+    Returns:
+        The graph over the columns, and the reward as last node if there is one.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If `n_points` is below 1, or a mechanism gives a value that is not finite.
+    """
+    if not isinstance(scm, DynamicSCM):
+        raise TypeError(f"scm must be a DynamicSCM, got {type(scm).__name__}")
+    rng, p, n = as_generator(rng), as_count(n_points, "n_points"), scm.n
+    values = scm.simulate(_WARM_UP, rng, batch=p).values
+    # Block 0 is the base; block i + 1 is the base with variable i moved, at the same points.
+    previous, current = (np.tile(values[t], (n + 1, 1)) for t in (-2, -1))
+    moved_previous, moved_current = previous.copy(), current.copy()
+    for i in range(n):
+        rows = slice((i + 1) * p, (i + 2) * p)
+        moved_previous[rows, i] += rng.normal(0.0, 2.0, size=p)
+        moved_current[rows, i] += rng.normal(0.0, 2.0, size=p)
+    noise = np.tile(scm.sample_noise(rng, p), (n + 1, 1))
+    size = n + (scm.reward is not None)
+    now, lag = np.zeros((size, size), dtype=np.bool_), np.zeros((size, size), dtype=np.bool_)
+    for j in range(n):
+        held = np.ones(current.shape, dtype=np.bool_)
+        held[:, scm.contexts] = False
+        held[:, j] = False
+        after = scm.step(previous, noise, moved_current, held, moved_current)
+        now[:n, j] = _moves(after[:, j], n)
+        after = scm.step(moved_previous, noise, current, held, current)
+        lag[:n, j] = _moves(after[:, j], n)
+    # A held context shows its own move; it is no effect of itself.
+    now[np.arange(n), np.arange(n)] = False
+    if scm.reward is not None:
+        now[:n, n] = _moves(scm.reward_value(previous, moved_current), n)
+        lag[:n, n] = _moves(scm.reward_value(moved_previous, current), n)
+    reward = () if scm.reward is None else (scm.reward,)
+    return CausalGraph(
+        contemporaneous=now,
+        lagged=lag,
+        names=(*scm.names, *(v.name for v in reward)),
+        kinds=(*scm.kinds, *(v.kind for v in reward)),
+    )
+
+
+def _moves(values: FloatArray, n: int) -> BoolArray:
+    """Which of the n moves changed the value at any point; `values` is (n + 1 blocks,)."""
+    blocks = values.reshape(n + 1, -1)
+    return np.asarray((blocks[1:] != blocks[0]).any(axis=1))

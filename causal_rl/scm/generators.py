@@ -1,0 +1,312 @@
+"""Random models whose causal order cannot be read off the data's variances or column order.
+
+Naive random models leak: variances grow along the causal order (Reisach, Seiler & Weichwald 2021).
+Here every variable is standardised inside the model as it is built (Ormaniec et al. 2024, iSCM),
+so that all marginal variances are 1, and the labels are permuted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from causal_rl.graphs import CausalGraph, Kind, topological_order
+from causal_rl.scm.arguments import BoolArray, FloatArray, as_count, as_finite, as_generator
+from causal_rl.scm.dynamic import DynamicSCM
+from causal_rl.scm.mechanisms import MLP, Linear, Mechanism, Scaled, Tanh
+from causal_rl.scm.noise import NoNoise, unit_noise
+from causal_rl.scm.static import SCM
+from causal_rl.scm.variables import Variable
+
+Topology = Literal["chain", "fork", "collider", "tree", "er", "sf", "full"]
+#: Draws a mechanism for k parents.
+MechanismFactory = Callable[[int, np.random.Generator], Mechanism]
+
+_STATIC_SAMPLES = 20_000
+_DYNAMIC_SAMPLES = 2_000
+# Memory decays by at most the root of 1 - noise_share a step; half the steps are burn-in.
+_DYNAMIC_STEPS = 80
+
+
+def topology(
+    kind: Topology,
+    n: int,
+    rng: np.random.Generator | int,
+    density: float = 1.0,
+    permute: bool = True,
+) -> BoolArray:
+    """Draw a directed acyclic graph.
+
+    Args:
+        kind: "chain"; "fork" (one cause of all others); "collider" (one effect of all others);
+            "tree" (each variable has one parent among the earlier ones); "er" (Erdős-Rényi);
+            "sf" (scale-free: causes are picked in proportion to their degree plus one); "full".
+        n: Number of variables, at least 1.
+        rng: Generator or seed.
+        density: Expected edges per variable, for "er" at most (n - 1) / 2 and for "sf" (where the
+            first variables get fewer) at most n - 1; not used by the others.
+        permute: Whether to shuffle the labels, so that they say nothing about the order.
+
+    Returns:
+        bool of shape (n, n), [i, j] true if i causes j.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If `kind` is unknown, or `n` or `density` is out of range.
+    """
+    n, density, rng = as_count(n, "n"), as_finite(density, "density"), as_generator(rng)
+    later = np.triu(np.ones((n, n), dtype=np.bool_), k=1)
+    adjacency = np.zeros((n, n), dtype=np.bool_)
+    if kind == "chain":
+        adjacency = np.eye(n, k=1, dtype=np.bool_)
+    elif kind == "fork":
+        adjacency[0, 1:] = True
+    elif kind == "collider":
+        adjacency[:-1, -1] = True
+    elif kind == "tree":
+        for j in range(1, n):
+            adjacency[rng.integers(j), j] = True
+    elif kind == "er":
+        _check_density(density, (n - 1) / 2, n)
+        probability = 2 * density / (n - 1) if n > 1 else 0.0
+        adjacency = later & (rng.random((n, n)) < probability)
+    elif kind == "sf":
+        _check_density(density, n - 1, n)
+        adjacency = _scale_free(n, density, rng)
+    elif kind == "full":
+        adjacency = later
+    else:
+        raise ValueError(f"kind must be one of {', '.join(get_args(Topology))}, got {kind!r}")
+    if not permute:
+        return adjacency
+    labels = rng.permutation(n)
+    return adjacency[np.ix_(labels, labels)]
+
+
+def random_scm(
+    adjacency: ArrayLike,
+    mechanism: str | MechanismFactory,
+    rng: np.random.Generator | int,
+    noise_share: float = 0.2,
+    noise: str = "gaussian",
+    names: Sequence[str] | None = None,
+) -> SCM:
+    """Draw a static model on a graph; every variable has variance 1.
+
+    Args:
+        adjacency: (n, n), [i, j] true if i causes j; acyclic.
+        mechanism: "linear", "tanh", "mlp", or a function from the number of parents and a
+            generator to a mechanism.
+        rng: Generator or seed.
+        noise_share: Share of the variance of a variable with parents that is noise, in (0, 1).
+        noise: "gaussian", "uniform" or "laplace".
+        names: Names of the variables; X1..Xn if None.
+
+    Returns:
+        The model, with columns in the order of `adjacency`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the graph is cyclic (the cycle is printed) or another argument is bad.
+    """
+    return SCM(random_variables(adjacency, mechanism, rng, noise_share, noise=noise, names=names))
+
+
+def random_dynamic_scm(
+    contemporaneous: ArrayLike,
+    lagged: ArrayLike,
+    mechanism: str | MechanismFactory,
+    rng: np.random.Generator | int,
+    noise_share: float = 0.2,
+    noise: str = "gaussian",
+    names: Sequence[str] | None = None,
+    kinds: Sequence[Kind] | None = None,
+) -> DynamicSCM:
+    """Draw a model in time on two graphs; every variable has variance about 1 in the long run.
+
+    Args:
+        contemporaneous: (n, n), edges inside a step; acyclic.
+        lagged: (n, n), edges from one step to the next; the diagonal is legal.
+        mechanism: As for `random_scm`.
+        rng: Generator or seed.
+        noise_share: As for `random_scm`; a reward has no noise and variance 1.
+        noise: "gaussian", "uniform" or "laplace".
+        names: Names of the variables; X1..Xn if None.
+        kinds: Kinds of the variables; all "state" if None.
+
+    Returns:
+        The model, with columns in the order of the graphs.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a graph or another argument is bad.
+    """
+    return DynamicSCM(
+        random_variables(
+            contemporaneous,
+            mechanism,
+            rng,
+            noise_share,
+            lagged=lagged,
+            noise=noise,
+            names=names,
+            kinds=kinds,
+        )
+    )
+
+
+def random_variables(
+    contemporaneous: ArrayLike,
+    mechanism: str | MechanismFactory,
+    rng: np.random.Generator | int,
+    noise_share: float = 0.2,
+    *,
+    lagged: ArrayLike | None = None,
+    noise: str = "gaussian",
+    names: Sequence[str] | None = None,
+    kinds: Sequence[Kind] | None = None,
+) -> tuple[Variable, ...]:
+    """Draw the variables of `random_scm` and `random_dynamic_scm`, for those who add their own.
+
+    Args:
+        contemporaneous: (n, n), edges inside a step; acyclic.
+        mechanism: As for `random_scm`.
+        rng: Generator or seed.
+        noise_share: As for `random_scm`.
+        lagged: (n, n), edges from one step to the next, or None.
+        noise: "gaussian", "uniform" or "laplace".
+        names: Names of the variables; X1..Xn if None.
+        kinds: Kinds of the variables; all "state" if None.
+
+    Returns:
+        The n variables.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a graph or another argument is bad.
+    """
+    rng = as_generator(rng)
+    share = as_finite(noise_share, "noise_share")
+    if not 0 < share < 1:
+        raise ValueError(f"noise_share must be in (0, 1), got {share}")
+    factory = _factory(mechanism)
+    graph = CausalGraph(contemporaneous=contemporaneous, lagged=lagged, names=names, kinds=kinds)
+    unit = unit_noise(noise)
+    drawn = []
+    for j, (name, kind) in enumerate(zip(graph.names, graph.kinds, strict=True)):
+        parents = tuple(graph.names[i] for i in np.flatnonzero(graph.contemporaneous[:, j]))
+        before = tuple(graph.names[i] for i in np.flatnonzero(graph.lagged[:, j]))
+        k = len(parents) + len(before)
+        drawn.append(
+            Variable(
+                name,
+                factory(k, rng) if k else None,
+                NoNoise() if kind == "reward" else unit.scaled(math.sqrt(share)) if k else unit,
+                parents,
+                before,
+                kind,
+            )
+        )
+    return _standardised(drawn, graph, rng)
+
+
+def _standardised(
+    variables: Sequence[Variable], graph: CausalGraph, rng: np.random.Generator
+) -> tuple[Variable, ...]:
+    """Give every mechanism the affine map under which its variable has mean 0 and variance 1.
+
+    The moments are those of a simulation in which each variable is standardised as it is reached,
+    step by step, until the step's distribution no longer changes.
+    """
+    dynamic = bool(graph.lagged.any())
+    batch, steps = (_DYNAMIC_SAMPLES, _DYNAMIC_STEPS) if dynamic else (_STATIC_SAMPLES, 1)
+    n = len(variables)
+    target = np.sqrt([max(0.0, 1.0 - v.noise.std**2) for v in variables])
+    order = topological_order(graph.contemporaneous)
+    sources = [
+        (np.flatnonzero(graph.contemporaneous[:, j]), np.flatnonzero(graph.lagged[:, j]))
+        for j in range(n)
+    ]
+    moments = np.zeros((n, 2))
+    current = rng.standard_normal((n, batch))
+    for step in range(steps):
+        previous, current = current, np.empty((n, batch))
+        for j in order:
+            v = variables[j]
+            if v.kind == "context" and step:
+                current[j] = previous[j]
+                continue
+            current[j] = v.noise.sample(rng, batch)
+            here, before = sources[j]
+            if not len(here) + len(before):
+                continue
+            columns = [current[i] for i in here] + [previous[i] for i in before]
+            effect = v.function.evaluate(columns, batch)
+            mean, std = float(effect.mean()), float(effect.std())
+            if not std > 0:
+                raise ValueError(f"mechanism drawn for {v.name!r} does not depend on its parents")
+            current[j] += (effect - mean) * (target[j] / std)
+            if 2 * step >= steps - 1:
+                moments[j] += mean, std
+    moments /= steps - steps // 2
+    return tuple(
+        v.replace(mechanism=_affine(v.function, -mean * target[j] / std, target[j] / std))
+        if std > 0
+        else v
+        for j, (v, (mean, std)) in enumerate(zip(variables, moments.tolist(), strict=True))
+    )
+
+
+def _affine(mechanism: Mechanism, shift: float, scale: float) -> Mechanism:
+    if isinstance(mechanism, Linear):
+        return Linear(mechanism.weights * scale, mechanism.bias * scale + shift)
+    return Scaled(mechanism, shift, scale)
+
+
+def _factory(mechanism: str | MechanismFactory) -> MechanismFactory:
+    if not isinstance(mechanism, str):
+        if not callable(mechanism):
+            raise TypeError(f"mechanism must be a name or a callable, got {mechanism!r}")
+        return mechanism
+    if mechanism not in _FACTORIES:
+        raise ValueError(f"mechanism must be one of {', '.join(_FACTORIES)}, got {mechanism!r}")
+    return _FACTORIES[mechanism]
+
+
+def _weights(k: int, rng: np.random.Generator) -> FloatArray:
+    return rng.choice([-1.0, 1.0], size=k) * rng.uniform(0.5, 2.0, size=k)
+
+
+def _linear(k: int, rng: np.random.Generator) -> Mechanism:
+    return Linear(_weights(k, rng))
+
+
+def _tanh(k: int, rng: np.random.Generator) -> Mechanism:
+    # Over the root of k, so that many parents do not saturate it.
+    return Tanh(_weights(k, rng) / math.sqrt(k), rng.uniform(-0.5, 0.5))
+
+
+_FACTORIES: dict[str, MechanismFactory] = {"linear": _linear, "tanh": _tanh, "mlp": MLP.random}
+
+
+def _check_density(density: float, most: float, n: int) -> None:
+    if not 0 <= density <= most:
+        raise ValueError(f"density must be in [0, {most:g}] for n = {n}, got {density}")
+
+
+def _scale_free(n: int, density: float, rng: np.random.Generator) -> BoolArray:
+    """Grow a graph by preferential attachment (Barabási & Albert 1999), causes first."""
+    adjacency = np.zeros((n, n), dtype=np.bool_)
+    degree = np.ones(n)
+    for j in range(1, n):
+        wanted = math.floor(density) + int(rng.random() < density % 1.0)
+        k = min(j, wanted)
+        parents = rng.choice(j, size=k, replace=False, p=degree[:j] / degree[:j].sum())
+        adjacency[parents, j] = True
+        degree[parents] += 1
+        degree[j] += k
+    return adjacency

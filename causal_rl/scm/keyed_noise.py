@@ -1,0 +1,122 @@
+"""Uniforms that are a function of (seed, episode, step, variable), not of a stream's position.
+
+A generator hands out numbers in order, so that skipping one draw shifts all later ones. Here each
+number has an address instead: setting a variable leaves the noise of all others as it was, a
+vector environment sees the numbers of the scalar one, and a model with one more variable keeps the
+noise of the first ones. The hash is a chain of the SplitMix64 finaliser (Steele, Lea & Flood 2014).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from causal_rl.scm.arguments import FloatArray, as_count
+
+UintArray = NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_30, _27, _31, _12 = (np.uint64(k) for k in (30, 27, 31, 12))
+
+
+def keyed_uniform(seed: ArrayLike, episode: ArrayLike, step: ArrayLike, n: int) -> FloatArray:
+    """Uniforms addressed by seed, episode, step and variable.
+
+    The three keys broadcast against each other. A caller with one environment can therefore fetch
+    many steps at once, `keyed_uniform(seed, episode, np.arange(64), n)`, and gets the same numbers.
+
+    Args:
+        seed: Non-negative integer(s), a scalar or shape (batch,).
+        episode: Non-negative integer(s), a scalar or shape (batch,).
+        step: Non-negative integer(s), a scalar or shape (batch,).
+        n: Number of variables, at least 1.
+
+    Returns:
+        float64 of shape (batch, n), Fortran order, in the open interval (0, 1) and symmetric about
+        1/2. Entry [b, j] depends on seed[b], episode[b], step[b] and j alone.
+
+    Raises:
+        TypeError: If a key is not an integer or `n` is none.
+        ValueError: If a key is negative, the shapes do not broadcast, or `n` is below 1.
+    """
+    n = as_count(n, "n")
+    return uniform_at(episode_key(seed, episode), step, n)
+
+
+def episode_key(seed: ArrayLike, episode: ArrayLike) -> UintArray:
+    """The part of the hash that stays the same through an episode.
+
+    Args:
+        seed: Non-negative integer(s), a scalar or shape (batch,).
+        episode: Non-negative integer(s), a scalar or shape (batch,).
+
+    Returns:
+        uint64 of shape (batch,), for `uniform_at`.
+
+    Raises:
+        TypeError: If a key is not an integer.
+        ValueError: If a key is negative or the shapes do not broadcast.
+    """
+    key = _mix(_as_key(seed, "seed") + _GOLDEN)
+    return _mix((key ^ _as_key(episode, "episode")) + _GOLDEN)
+
+
+def uniform_at(key: UintArray, step: ArrayLike, n: int) -> FloatArray:
+    """`keyed_uniform` with the key of the episode already computed: half the work a step.
+
+    Args:
+        key: uint64 of shape (batch,) from `episode_key`.
+        step: Non-negative integer(s), a scalar or shape (batch,).
+        n: Number of variables.
+
+    Returns:
+        float64 of shape (batch, n), as `keyed_uniform`.
+
+    Raises:
+        TypeError: If `step` is not an integer.
+        ValueError: If `step` is negative or the shapes do not broadcast.
+    """
+    at_step = _mix((key ^ _as_key(step, "step")) + _GOLDEN)
+    bits = _mix(_variable_offsets(n) + at_step)
+    bits >>= _12
+    # 52 bits and a half: never 0, never 1, and exact in float64.
+    uniforms = bits.astype(np.float64)
+    uniforms += 0.5
+    uniforms *= 2.0**-52
+    return uniforms.T
+
+
+@lru_cache(maxsize=64)
+def _variable_offsets(n: int) -> UintArray:
+    offsets = np.arange(1, n + 1, dtype=np.uint64)[:, None] * _GOLDEN
+    offsets.flags.writeable = False
+    return offsets
+
+
+def _mix(state: UintArray) -> UintArray:
+    """SplitMix64's finaliser; changes `state` in place."""
+    state ^= state >> _30
+    state *= _FIRST
+    state ^= state >> _27
+    state *= _SECOND
+    state ^= state >> _31
+    return state
+
+
+def _as_key(values: ArrayLike, name: str) -> UintArray:
+    array = np.asarray(values)
+    if array.ndim == 0:
+        array = array[None]
+    if array.dtype != np.uint64:
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must hold integers, got dtype {array.dtype}")
+        if array.size and array.min() < 0:
+            raise ValueError(f"{name} must be >= 0, got {array.min()}")
+        array = array.astype(np.uint64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a scalar or have shape (batch,), got {array.shape}")
+    return array

@@ -1,0 +1,358 @@
+"""A list of variables compiled for evaluation: checked, ordered, and with every index resolved.
+
+`SCM` and `DynamicSCM` are two faces of this one engine. Inside, arrays are (variables, batch), so
+that each variable is one contiguous row and costs no gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from causal_rl.graphs import CausalGraph, find_cycle, topological_order
+from causal_rl.scm.arguments import BoolArray, FloatArray
+from causal_rl.scm.mechanisms import Constant, Linear, Mechanism
+from causal_rl.scm.noise import Noise
+from causal_rl.scm.variables import Variable, do_values
+
+# (row to write, mechanism, rows to read); rows from n on are the previous step's.
+Rows = FloatArray | Sequence[FloatArray]
+_Instruction = tuple[int, Mechanism, tuple[int, ...]]
+
+
+class Program:
+    """The compiled structural equations.
+
+    Attributes:
+        variables: All variables: the columns in the user's order, then the sink if there is one.
+        names: Names of the columns.
+        n: Number of columns.
+        sink: The reward of a dynamic model, which is no column, or None.
+        graph: The true graph, over `variables`.
+        order: Indices of the columns, causes before effects.
+        held: Indices of the columns that keep their value through an episode.
+        free: Indices of the other columns, causes before effects.
+    """
+
+    def __init__(self, variables: Sequence[Variable], *, dynamic: bool) -> None:
+        """Check the variables against each other and resolve them.
+
+        Args:
+            variables: At least one column.
+            dynamic: Whether lagged parents are legal, contexts are held and a reward is kept
+                apart as the sink.
+
+        Raises:
+            TypeError: If an element is no `Variable`.
+            ValueError: On duplicate names, unknown parents, a cycle (which is printed), a reward
+                with children, a second reward, and what only one of the two models allows.
+        """
+        given = _distinct(variables)
+        rewards = [v for v in given if v.kind == "reward"]
+        self.sink = rewards[0] if dynamic and rewards else None
+        columns = [v for v in given if v is not self.sink]
+        self.variables = (*columns, self.sink) if self.sink is not None else tuple(columns)
+        self.names = tuple(v.name for v in columns)
+        self.n = len(columns)
+        _check_parents(self.variables, dynamic=dynamic)
+        if dynamic:
+            _check_dynamic(self.variables)
+        if not columns:
+            raise ValueError("variables must hold at least one that is not the reward")
+        self.graph = _graph(self.variables)
+        order = [i for i in topological_order(self.graph.contemporaneous) if i < self.n]
+        self.order = tuple(order)
+        rows = {name: i for i, name in enumerate(self.names)}
+        self.held = tuple(i for i in order if dynamic and columns[i].kind == "context")
+        self.free = tuple(i for i in order if i not in self.held)
+        self._instructions = tuple(_instruction(i, columns[i], rows) for i in self.free)
+        self._mechanisms = {i: (mechanism, read) for i, mechanism, read in self._instructions}
+        if self.sink is not None:
+            _, mechanism, read = _instruction(self.n, self.sink, rows)
+            self._mechanisms[self.n] = mechanism, read
+        self._noises = _noise_groups(columns)
+        self._start = np.array(
+            [v.function.value if isinstance(v.function, Constant) else 0.0 for v in columns]
+        )
+
+    def forward(
+        self,
+        noise: FloatArray,
+        previous: FloatArray | None = None,
+        held: FloatArray | None = None,
+        do_mask: BoolArray | None = None,
+        do_value: FloatArray | None = None,
+    ) -> FloatArray:
+        """Evaluate every column once, causes before effects.
+
+        Args:
+            noise: (n, batch), C order.
+            previous: (n, batch), the step before; None where nothing is lagged.
+            held: (n, batch), the source of held columns; None where there is none.
+            do_mask: (n, batch), where to take `do_value` in place of mechanism and noise.
+            do_value: (n, batch).
+
+        Returns:
+            float64 of shape (n, batch).
+
+        Raises:
+            ValueError: If a value is not finite or a mechanism returns another shape than
+                (batch,); the variable is named.
+        """
+        out = np.empty(noise.shape)
+        batch = noise.shape[1]
+        shape = (batch,)
+        rows = list(out)
+        sources = rows if previous is None else rows + list(previous)
+        noise_rows = list(noise)
+        if held is not None:
+            for i in self.held:
+                rows[i][:] = held[i]
+        touched = None if do_mask is None else np.logical_or.reduce(do_mask, axis=1).tolist()
+        for i, mechanism, parents in self._instructions:
+            effect = mechanism.evaluate([sources[j] for j in parents], batch)
+            if effect.shape != shape:
+                raise ValueError(self._bad_shape(i, effect, batch))
+            np.add(effect, noise_rows[i], out=rows[i])
+            if touched is not None and touched[i]:
+                np.putmask(rows[i], do_mask[i], do_value[i])  # type: ignore[index]
+        if not np.isfinite(out).all():
+            raise ValueError(self._not_finite(out))
+        return out
+
+    def effect(self, i: int, now: Rows, before: Rows | None, batch: int) -> FloatArray:
+        """The mechanism of one column, or of the sink (i = n), without noise.
+
+        Args:
+            i: Index into `variables`, not of a held column.
+            now: The rows (n, batch) of this step.
+            before: The rows (n, batch) of the step before; None where nothing is lagged.
+            batch: Number of rows of the batch.
+
+        Returns:
+            float64 of shape (batch,).
+
+        Raises:
+            ValueError: If the mechanism returns another shape or a value that is not finite; the
+                variable is named.
+        """
+        mechanism, read = self._mechanisms[i]
+        n = self.n
+        columns = [now[j] if j < n or before is None else before[j - n] for j in read]
+        result = mechanism.evaluate(columns, batch)
+        if result.shape != (batch,):
+            raise ValueError(self._bad_shape(i, result, batch))
+        if not np.isfinite(result).all():
+            raise ValueError(
+                f"variable {self.variables[i].name!r}: its mechanism returned a value that is "
+                "not finite"
+            )
+        return result
+
+    def residuals(self, values: FloatArray, previous: FloatArray | None = None) -> FloatArray:
+        """The noise that explains the values: value minus mechanism, (n, batch).
+
+        Held columns get zeros: after the start they have no noise of their own.
+        """
+        noise = np.zeros_like(values)
+        for i in self.free:
+            effect = self.effect(i, values, previous, values.shape[1])
+            noise[i] = _exact_difference(values[i], effect)
+        return noise
+
+    def counterfactual(
+        self, factual: FloatArray, do_mask: BoolArray | None, do_value: FloatArray | None
+    ) -> FloatArray:
+        """The factual values (n, batch) under another intervention, noise kept.
+
+        Where a mechanism gives what it gave, the factual value is taken over: values that the
+        model did not make need not be a rounded sum of mechanism and noise.
+        """
+        batch = factual.shape[1]
+        out = factual.copy()
+        for i in self.free:
+            was, now = self.effect(i, factual, None, batch), self.effect(i, out, None, batch)
+            np.copyto(out[i], now + (factual[i] - was), where=now != was)
+            if do_mask is not None and do_value is not None:
+                np.copyto(out[i], do_value[i], where=do_mask[i])
+        return out
+
+    def constant_do(
+        self, do: Mapping[str, float] | None, batch: int
+    ) -> tuple[BoolArray | None, FloatArray | None]:
+        """Mask and values, each (n, batch), of an intervention that is the same in every row."""
+        if do is None:
+            return None, None
+        mask = np.zeros((self.n, batch), dtype=np.bool_)
+        value = np.zeros((self.n, batch))
+        for name, number in do_values(self.names, do).items():
+            i = self.names.index(name)
+            mask[i], value[i] = True, number
+        return mask, value
+
+    def start(self, noise: FloatArray) -> FloatArray:
+        """The values that held columns take when an episode starts, (n, batch).
+
+        Other columns are left at zero.
+        """
+        values = np.zeros_like(noise)
+        for i in self.held:
+            values[i] = self._start[i] + noise[i]
+        return values
+
+    def start_noise(self, values: FloatArray) -> FloatArray:
+        """The inverse of `start`: the noise of the held columns, zeros elsewhere."""
+        noise = np.zeros_like(values)
+        for i in self.held:
+            noise[i] = _exact_difference(values[i], self._start[i])
+        return noise
+
+    def noise_from_uniforms(self, uniforms: FloatArray) -> FloatArray:
+        """Map uniforms (n, batch) through each column's inverse CDF to noise (n, batch)."""
+        if len(self._noises) == 1:
+            return self._noises[0][0].ppf(uniforms)
+        noise = np.empty_like(uniforms)
+        for distribution, rows in self._noises:
+            noise[rows] = distribution.ppf(uniforms[rows])
+        return noise
+
+    def sample_noise(self, rng: np.random.Generator, batch: int) -> FloatArray:
+        """Draw noise (n, batch), column by column in the user's order."""
+        noise = np.empty((self.n, batch))
+        for i in range(self.n):
+            noise[i] = self.variables[i].noise.sample(rng, batch)
+        return noise
+
+    def _bad_shape(self, i: int, effect: FloatArray, batch: int) -> str:
+        return (
+            f"variable {self.variables[i].name!r}: its mechanism must return shape ({batch},) "
+            f"for a batch of {batch}, got {np.shape(effect)}"
+        )
+
+    def _not_finite(self, out: FloatArray) -> str:
+        bad = ~np.logical_and.reduce(np.isfinite(out), axis=1)
+        name = next(self.names[i] for i in self.order if bad[i])
+        return f"variable {name!r} took a value that is not finite"
+
+
+def _distinct(variables: Sequence[Variable]) -> list[Variable]:
+    if isinstance(variables, Variable | str):
+        raise TypeError("variables must be a sequence of Variable")
+    given = list(variables)
+    seen: set[str] = set()
+    for v in given:
+        if not isinstance(v, Variable):
+            raise TypeError(f"variables must hold Variable objects, got {type(v).__name__}")
+        if v.name in seen:
+            raise ValueError(f"variable {v.name!r} is defined twice")
+        seen.add(v.name)
+    if not given:
+        raise ValueError("variables must hold at least one variable")
+    return given
+
+
+def _check_parents(variables: Sequence[Variable], *, dynamic: bool) -> None:
+    kinds = {v.name: v.kind for v in variables}
+    for v in variables:
+        if v.lagged_parents and not dynamic:
+            raise ValueError(
+                f"variable {v.name!r} has lagged parents, which a static SCM has not; "
+                "use DynamicSCM"
+            )
+        for parent in (*v.parents, *v.lagged_parents):
+            if parent not in kinds:
+                raise ValueError(
+                    f"variable {v.name!r} has the unknown parent {parent!r}; the variables are "
+                    f"{', '.join(kinds)}"
+                )
+            if kinds[parent] == "reward":
+                raise ValueError(
+                    f"variable {v.name!r} has the reward {parent!r} as a parent; a reward must "
+                    "have no children"
+                )
+
+
+def _check_dynamic(variables: Sequence[Variable]) -> None:
+    contexts = {v.name for v in variables if v.kind == "context"}
+    rewards = [v for v in variables if v.kind == "reward"]
+    if len(rewards) > 1:
+        raise ValueError(f"only one reward is allowed, got {', '.join(v.name for v in rewards)}")
+    for v in variables:
+        for parent in v.lagged_parents:
+            if parent in contexts:
+                raise ValueError(
+                    f"variable {v.name!r} has the context {parent!r} as a lagged parent; a "
+                    "context is held through an episode, so name it in parents"
+                )
+        if v.kind == "context" and not isinstance(v.function, Constant):
+            raise ValueError(
+                f"variable {v.name!r}: the mechanism of a context must be None or Constant, "
+                f"got {v.mechanism!r}"
+            )
+        if v.kind == "reward" and v.noise.std != 0.0:
+            raise ValueError(
+                f"variable {v.name!r}: a reward must have no noise, got {v.noise}; add a variable "
+                "of kind 'hidden' and make it a parent"
+            )
+
+
+def _graph(variables: Sequence[Variable]) -> CausalGraph:
+    """The graph that the specification says, with weights where every mechanism is linear."""
+    rows = {v.name: i for i, v in enumerate(variables)}
+    n = len(variables)
+    now, lag = np.zeros((n, n), dtype=np.bool_), np.zeros((n, n), dtype=np.bool_)
+    now_weights, lag_weights = np.zeros((n, n)), np.zeros((n, n))
+    for j, v in enumerate(variables):
+        here, before = [rows[p] for p in v.parents], [rows[p] for p in v.lagged_parents]
+        now[here, j], lag[before, j] = True, True
+        if isinstance(v.function, Linear):
+            now_weights[here, j] = v.function.weights[: len(here)]
+            lag_weights[before, j] = v.function.weights[len(here) :]
+    cycle = find_cycle(now)
+    if cycle is not None:
+        raise ValueError(f"cycle: {' -> '.join(variables[i].name for i in cycle)}")
+    linear = all(isinstance(v.function, Linear | Constant) for v in variables)
+    return CausalGraph(
+        contemporaneous=now,
+        lagged=lag,
+        names=tuple(rows),
+        kinds=tuple(v.kind for v in variables),
+        contemporaneous_weights=now_weights if linear else None,
+        lagged_weights=lag_weights if linear else None,
+    )
+
+
+def _instruction(i: int, v: Variable, rows: dict[str, int]) -> _Instruction:
+    here = tuple(rows[p] for p in v.parents)
+    before = tuple(len(rows) + rows[p] for p in v.lagged_parents)
+    return i, v.function, here + before
+
+
+def _noise_groups(columns: Sequence[Variable]) -> list[tuple[Noise, list[int]]]:
+    """Columns that share a noise, so that one call of `ppf` serves them all."""
+    groups: list[tuple[Noise, list[int]]] = []
+    for i, v in enumerate(columns):
+        for noise, rows in groups:
+            if noise is v.noise or (type(noise) is type(v.noise) and noise == v.noise):
+                rows.append(i)
+                break
+        else:
+            groups.append((v.noise, [i]))
+    return groups
+
+
+def _exact_difference(value: FloatArray, effect: FloatArray | float) -> FloatArray:
+    """The noise e for which effect + e rounds to value, wherever there is one.
+
+    The rounded difference is that number except where value sits on a power of two, as the spacing
+    of floats changes there; then a neighbour is.
+    """
+    noise = value - effect
+    for towards in (-np.inf, np.inf):
+        off = effect + noise != value
+        if not off.any():
+            break
+        neighbour = np.nextafter(value - effect, towards)
+        noise = np.where(off & (effect + neighbour == value), neighbour, noise)
+    return noise

@@ -1,0 +1,292 @@
+"""The built-in worlds: graphs, scales, costs, and that they can be solved and not trivially."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from causal_rl.envs import SCMEnv, SCMEnvSpec, SCMVectorEnv, list_envs, resolve_spec
+from causal_rl.graphs import CausalGraph
+from causal_rl.scm import perturbation_graph, varsortability
+
+WORLDS = list(list_envs())
+
+
+def chain_order(spec: SCMEnvSpec) -> list[str]:
+    """Names of the chain, first cause first, along both blocks."""
+    graph = spec.causal_graph
+    states = [v for v in spec.observed_names if v.startswith("X")]
+    return sorted(states, key=lambda v: len([a for a in graph.ancestors(v) if a in states]))
+
+
+@pytest.mark.parametrize("mechanism", ["linear", "tanh", "mlp"])
+@pytest.mark.parametrize("name", WORLDS)
+def test_perturbing_the_simulator_gives_the_stated_graph(name: str, mechanism: str) -> None:
+    for graph_seed in range(3):
+        spec = resolve_spec(name, mechanism=mechanism, graph_seed=graph_seed)
+        assert perturbation_graph(spec.scm, graph_seed) == spec.causal_graph
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_interventions_through_the_env_move_the_stated_descendants(name: str) -> None:
+    spec = resolve_spec(name, graph_seed=1)
+    graph, states = spec.causal_graph, spec.observed_names
+    within = graph.with_(lagged=np.zeros_like(graph.lagged))
+    one, two = SCMEnv(spec), SCMEnv(spec)
+    for target, intervened in enumerate(spec.interventions.settable, start=1):
+        one.reset(seed=target)
+        two.reset(seed=target)
+        now = moved(one, two, states, (target, 0), (target, 6))
+        assert now == set(within.descendants(intervened)) - {"reward"}
+        later = moved(one, two, states, (0, 0), (0, 0))
+        children = {c for v in now for c in graph.children(v, block="lagged")}
+        expected = {d for c in children for d in within.descendants(c)}
+        assert later == expected - {"reward"}
+
+
+def moved(
+    one: SCMEnv, two: SCMEnv, names: tuple[str, ...], a: tuple[int, int], b: tuple[int, int]
+) -> set[str]:
+    first, second = one.step(np.array(a))[0], two.step(np.array(b))[0]
+    return {name for name, x, y in zip(names, first, second, strict=True) if x != y}
+
+
+def test_graphs_are_what_the_names_say() -> None:
+    for n in (4, 8):
+        spec = resolve_spec("chain-scm", n=n, graph_seed=5)
+        order = chain_order(spec)
+        assert set(spec.causal_graph.edges()) == {
+            *(("contemporaneous", a, b) for a, b in zip(order, order[1:], strict=False)),
+            ("contemporaneous", order[-1], "reward"),
+            ("contemporaneous", "goal", "reward"),
+            ("lagged", order[-1], order[-1]),
+        }
+        lagged = resolve_spec("lagged-chain-scm", n=n, graph_seed=5)
+        assert chain_order(lagged) == order
+        assert set(lagged.causal_graph.edges()) == {
+            *(("lagged", a, b) for a, b in zip(order, order[1:], strict=False)),
+            ("contemporaneous", order[-1], "reward"),
+            ("contemporaneous", "goal", "reward"),
+            ("lagged", order[-1], order[-1]),
+        }
+    fork = resolve_spec("fork-scm").causal_graph
+    roots = [v for v in fork.names if v.startswith("X") and not fork.parents(v)]
+    assert len(roots) == 1
+    assert len(fork.children(roots[0])) == 7
+    collider = resolve_spec("collider-scm").causal_graph
+    sinks = [v for v in collider.names if "reward" in collider.children(v) and v != "goal"]
+    assert len(collider.parents(sinks[0])) == 8  # seven causes and its own past
+
+
+def test_labels_are_permuted() -> None:
+    orders = {tuple(chain_order(resolve_spec("chain-scm", graph_seed=s))) for s in range(6)}
+    assert len(orders) == 6
+    assert all(resolve_spec("chain-scm").interventions.settable[i] < "X9" for i in range(7))
+    settable = resolve_spec("chain-scm", graph_seed=2).interventions.settable
+    assert list(settable) == sorted(settable)
+
+
+def test_the_number_of_edges_of_er_follows_density() -> None:
+    def edges(density: float) -> float:
+        specs = [resolve_spec("er-scm", n=10, density=density, graph_seed=s) for s in range(20)]
+        blocks = [s.causal_graph.contemporaneous[:10, :10].sum() for s in specs]
+        return float(np.mean(blocks)) / 10
+
+    assert edges(1.0) == pytest.approx(1.0, abs=0.25)
+    assert edges(2.0) == pytest.approx(2.0, abs=0.25)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_costs_rise_in_causal_order_and_the_sink_cannot_be_set(name: str) -> None:
+    spec = resolve_spec(name, graph_seed=3)
+    graph, cost = spec.causal_graph, spec.interventions.cost
+    assert isinstance(cost, dict)
+    (sink,) = (v for v in graph.parents("reward") if v != "goal")
+    assert set(cost) == {v for v in graph.names if v.startswith("X")} - {sink}
+    for _, cause, effect in graph.edges():
+        if cause in cost and effect in cost:
+            assert cost[cause] < cost[effect]
+    assert max(cost.values()) == pytest.approx(0.1)
+    assert min(cost.values()) > 0
+
+
+@pytest.mark.parametrize("mechanism", ["linear", "tanh", "mlp"])
+@pytest.mark.parametrize("name", WORLDS)
+def test_variances_are_one_and_tell_nothing(name: str, mechanism: str) -> None:
+    spec = resolve_spec(name, mechanism=mechanism, graph_seed=2)
+    values = spec.scm.simulate(31, 0, batch=1500).values[15:].reshape(-1, spec.scm.n)
+    np.testing.assert_allclose(values.std(axis=0), 1.0, atol=0.1)
+    graph = spec.scm.graph
+    states = [i for i, v in enumerate(spec.scm.names) if v.startswith("X")]
+    if name == "er-scm":
+        edges = graph.contemporaneous[np.ix_(states, states)]
+        assert varsortability(values[:, states], edges) < 0.9
+
+
+def two_slices(graph: CausalGraph) -> np.ndarray:
+    """The DAG over (before, now) of the variables that are not goal or reward."""
+    keep = [i for i, kind in enumerate(graph.kinds) if kind == "state"]
+    now, lag = graph.contemporaneous[np.ix_(keep, keep)], graph.lagged[np.ix_(keep, keep)]
+    return np.block([[now, lag], [np.zeros_like(now), now]])
+
+
+def v_structures(dag: np.ndarray) -> set[tuple[int, int, int]]:
+    adjacent = dag | dag.T
+    return {
+        (int(i), j, int(k))
+        for j in range(len(dag))
+        for i in np.flatnonzero(dag[:, j])
+        for k in np.flatnonzero(dag[:, j])
+        if i < k and not adjacent[i, k]
+    }
+
+
+def turned(graph: CausalGraph, edges: list[tuple[str, str]]) -> CausalGraph:
+    now = graph.contemporaneous.copy()
+    for a, b in edges:
+        i, j = graph.index(a), graph.index(b)
+        now[i, j], now[j, i] = False, True
+    return graph.with_(contemporaneous=now)
+
+
+def test_the_slow_sink_orients_the_last_edge_of_the_chain_only() -> None:
+    spec = resolve_spec("chain-scm")
+    graph, order = spec.causal_graph, chain_order(spec)
+    edges = list(zip(order, order[1:], strict=False))
+    truth = v_structures(two_slices(graph))
+    assert truth  # the sink's past and its parent meet in the sink
+    for start in range(1, len(edges)):  # any prefix of the chain may be turned round
+        other = turned(graph, edges[:start])
+        assert v_structures(two_slices(other)) == truth
+    assert v_structures(two_slices(turned(graph, edges))) != truth
+
+
+def log_likelihood(values: np.ndarray, graph: CausalGraph) -> float:
+    """Of the best linear Gaussian model with the parents of the graph, per row."""
+    before, now = values[:-1].reshape(-1, values.shape[2]), values[1:].reshape(-1, values.shape[2])
+    total = 0.0
+    for j, kind in enumerate(graph.kinds):
+        if kind == "state":
+            here = [i for i in np.flatnonzero(graph.contemporaneous[:, j])]
+            past = [i for i in np.flatnonzero(graph.lagged[:, j])]
+            design = np.column_stack([np.ones(len(now)), now[:, here], before[:, past]])
+            residual = now[:, j] - design @ np.linalg.lstsq(design, now[:, j])[0]
+            total -= 0.5 * np.log(np.mean(residual**2))
+    return total
+
+
+def test_observations_of_the_linear_chain_leave_the_other_edges_open() -> None:
+    spec = resolve_spec("chain-scm", mechanism="linear")
+    graph, order = spec.causal_graph, chain_order(spec)
+    edges = list(zip(order, order[1:], strict=False))
+    values = spec.scm.simulate(100, 0, batch=50).values
+    truth = log_likelihood(values, graph)
+    assert log_likelihood(values, turned(graph, edges[:-1])) == pytest.approx(truth, abs=1e-9)
+    assert log_likelihood(values, turned(graph, edges)) < truth - 0.01
+
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+
+def mean_return(spec: SCMEnvSpec, policy: Policy, num_envs: int = 24) -> float:
+    envs = SCMVectorEnv(spec, num_envs)
+    obs, _ = envs.reset(seed=0)
+    total = 0.0
+    for _ in range(spec.horizon):
+        obs, rewards, *_ = envs.step(policy(obs))
+        total += float(rewards.mean())
+    return total
+
+
+def oracle(spec: SCMEnvSpec, samples: int = 8, ahead: int = 0) -> Policy:
+    """Greedy in the true model: the best mean reward, now or ``ahead`` steps later."""
+    scm, plans, rng = spec.scm, spec.interventions.all_actions(), np.random.default_rng(0)
+    mask, value, cost = spec.interventions.decode(plans, scm.names)
+
+    def policy(obs: np.ndarray) -> np.ndarray:
+        rows = len(obs) * len(plans) * samples
+        before = np.repeat(obs, len(plans) * samples, axis=0)
+        repeated = [np.tile(np.repeat(x, samples, axis=0), (len(obs), 1)) for x in (mask, value)]
+        noise = np.tile(scm.sample_noise(rng, samples), (rows // samples, 1))
+        after = scm.step(before, noise, None, *repeated)
+        for _ in range(ahead):
+            before, after = after, scm.step(after, scm.sample_noise(rng, rows))
+        gain = scm.reward_value(before, after).reshape(len(obs), len(plans), samples).mean(axis=2)
+        return plans[np.argmax(gain - cost, axis=1)]
+
+    return policy
+
+
+@pytest.mark.parametrize("graph_seed", [0, 1])
+@pytest.mark.parametrize("name", WORLDS)
+def test_who_knows_the_world_gains_a_lot(name: str, graph_seed: int) -> None:
+    spec = resolve_spec(name, graph_seed=graph_seed, horizon=16)
+    rng = np.random.default_rng(0)
+    nvec = spec.interventions.space().nvec
+    nothing = mean_return(spec, lambda obs: np.zeros((len(obs), 2), dtype=int)) / 16
+    random = mean_return(spec, lambda obs: rng.integers(0, nvec, (len(obs), 2))) / 16
+    best = mean_return(spec, oracle(spec, ahead=int(name.startswith("lagged")))) / 16
+    assert best > max(nothing, random) + 0.25
+    assert best > -0.85
+
+
+def test_hidden_truth_is_not_in_obs_or_info() -> None:
+    spec = resolve_spec("proxy-chain-scm")
+    envs = SCMVectorEnv(spec, 3)
+    obs, info = envs.reset(seed=0)
+    assert obs.shape == (3, 17)
+    keys = {"do_target", "_do_target", "do_value", "_do_value"}
+    assert set(info) == keys
+    for _ in range(spec.horizon):
+        *_, info = envs.step(np.zeros((3, 2), dtype=int))
+    assert set(info) == keys | {"final_obs", "_final_obs", "final_info", "_final_info"}
+
+
+def test_the_goal_is_drawn_anew_and_held() -> None:
+    spec = resolve_spec("chain-scm")
+    env = SCMEnv(spec)
+    goals = []
+    for episode in range(200):
+        obs, _ = env.reset(seed=0 if episode == 0 else None)
+        goals.append(obs[-1])
+        assert env.step(np.array([1, 0]))[0][-1] == obs[-1]
+    assert abs(np.mean(goals)) < 0.25
+    assert np.std(goals) == pytest.approx(1.0, abs=0.1)
+    assert np.max(np.abs(goals)) <= np.sqrt(3.0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"n": 1}, "n must be at least 2"),
+        ({"n": 4.0}, "n must be an integer"),
+        ({"graph_seed": -1}, "graph_seed must be at least 0"),
+        ({"noise_share": 1.0}, r"noise_share must be in \(0, 1\)"),
+        ({"sink_lag": 1.0}, r"sink_lag must be in \[0, 1\)"),
+        ({"max_cost": -0.1}, "max_cost must be at least 0"),
+        ({"max_value": 0.0}, "max_value must be above 0"),
+        ({"n_values": 1}, "n_values must be at least 2"),
+        ({"horizon": 0}, "horizon must be at least 1"),
+    ],
+)
+def test_options_out_of_range(kwargs: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve_spec("chain-scm", **kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_single_worlds_out_of_range() -> None:
+    with pytest.raises(ValueError, match="distractors must be at least 1"):
+        resolve_spec("proxy-chain-scm", distractors=0)
+    with pytest.raises(ValueError, match="density must be"):
+        resolve_spec("er-scm", density=0.0)
+    with pytest.raises(ValueError, match="density must be"):
+        resolve_spec("er-scm", n=4, density=9.0)
+    with pytest.raises(ValueError, match="the random graph has no edge"):
+        resolve_spec("er-scm", n=2, density=0.01)
+
+
+def test_a_sink_without_memory() -> None:
+    assert not resolve_spec("chain-scm", sink_lag=0.0).causal_graph.lagged.any()
