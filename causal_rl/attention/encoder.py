@@ -42,8 +42,8 @@ class SCMEncoder(nn.Module):
         num_heads: heads of attention; divides ``embed_dim``.
         modulation: "hard", "log" or "scale", see :func:`~causal_rl.attention.prepare_mask`.
         feedforward_dim: hidden units of the feed-forward nets; None takes ``2 * embed_dim``.
-        num_queries: learned queries of the readout. One can only average what it attends to; with
-            8 the error on a test regression was a third of that with one query per head.
+        num_queries: learned queries of the readout. Each can only average what it attends to: few
+            lose the values of single variables (docs/attention.md has the measurement).
         dropout: dropout of attention weights and of each residual branch, in [0, 1).
         log_floor: eps of ``log``, in (0, 1).
 

@@ -15,6 +15,7 @@ The transition model is x'_j ~ N(f_j(contemporaneous parents in x', lagged paren
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,10 +75,10 @@ class Algorithm5Learner(GraphLearner):
         threshold: tau on |G|; None for 0.1 (linear, standardised weights) or 0.5 (mlp, gates).
         penalty_start: the first mu of the linear path.
         penalty_growth: factor from one mu of the linear path to the next.
-        penalty_end: the last mu; None for 1e5 (linear) or 5 (mlp).
+        penalty_end: the last mu; None for 1e5 (linear) or 10 (mlp).
         max_iter: steps of one descent of the linear path.
         hidden: width of the networks (mlp).
-        steps: gradient steps (mlp).
+        steps: gradient steps (mlp), the last two fifths after wrongly closed gates reopened.
         batch_size: rows a gradient step (mlp).
         learning_rate: of the networks (mlp).
         gate_learning_rate: of the gates (mlp).
@@ -243,7 +244,7 @@ class Algorithm5Learner(GraphLearner):
         """Lines 29-35 on the rows, by gated networks."""
         import torch
 
-        from causal_rl.discovery.gated_mlp import GatedMLP, train_gates
+        from causal_rl.discovery.gated_mlp import GatedFit, GatedMLP, reopen, train_gates
 
         if self._rows is None:
             raise RuntimeError("algorithm5 has seen no rows")
@@ -255,23 +256,37 @@ class Algorithm5Learner(GraphLearner):
         model = GatedMLP(
             torch.from_numpy(np.vstack(allowed)), hidden=self.hidden, generator=generator
         )
-        fit = train_gates(
-            model,
-            torch.from_numpy((centred / scale).astype(np.float32)),
-            torch.from_numpy((~do_target).astype(np.float32)),
-            steps=self.steps,
-            batch_size=self.batch_size,
-            sparsity=self.sparsity,
-            acyclicity=self.acyclicity,
-            penalty_end=5.0 if self.penalty_end is None else self.penalty_end,
-            learning_rate=self.learning_rate,
-            gate_learning_rate=self.gate_learning_rate,
-            temperature=self.temperature,
-            generator=generator,
-        )
+        columns = torch.from_numpy((centred / scale).astype(np.float32))
+        kept = torch.from_numpy((~do_target).astype(np.float32))
+        penalty_end = 10.0 if self.penalty_end is None else self.penalty_end
+
+        def descend(steps: int, penalty: float) -> GatedFit:
+            return train_gates(
+                model,
+                columns,
+                kept,
+                steps=steps,
+                batch_size=self.batch_size,
+                sparsity=self.sparsity,
+                acyclicity=self.acyclicity,
+                penalty_end=penalty,
+                learning_rate=self.learning_rate,
+                gate_learning_rate=self.gate_learning_rate,
+                temperature=self.temperature,
+                generator=generator,
+            )
+
+        first = math.ceil(0.6 * self.steps)
+        fit = descend(first, penalty_end)
+        if fit.finite and first < self.steps:
+            reopen(model)
+            fit = descend(self.steps - first, penalty_end)
+        if not fit.finite:
+            nothing = np.zeros(allowed[0].shape)
+            return _Weights(nothing, nothing, False)
         m = rows.shape[1] // 2
         probabilities = fit.probabilities.double().numpy()
-        converged = fit.finite and fit.acyclicity < ACYCLICITY_TOLERANCE["mlp"]
+        converged = fit.acyclicity < ACYCLICITY_TOLERANCE["mlp"]
         return _Weights(probabilities[:m], probabilities[m:], converged)
 
     def _confidence(self, G: Array, tau: float) -> Array:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BASIS_SIZE = 4
+WIDE_SIZE = 8
+_BUMPS = (-1.8, -0.6, 0.6, 1.8)
 
 
 def basis_functions(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -22,6 +24,19 @@ def basis_functions(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     bent = np.logaddexp(1.5 * z, -1.5 * z) - np.log(2.0)
     return np.stack([z, bent, np.tanh(1.5 * z), np.exp(-z * z)], axis=-1)
+
+
+def wide_basis_functions(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The four functions of `basis_functions` and four bumps more, for fits on stored rows.
+
+    Args:
+        z: ``(...)`` standardised values.
+
+    Returns:
+        ``(..., 8)``, the four first.
+    """
+    bumps = [np.exp(-2.0 * (z - centre) ** 2) for centre in _BUMPS]
+    return np.concatenate([basis_functions(z), np.stack(bumps, axis=-1)], axis=-1)
 
 
 class FeatureMap:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from causal_rl.graphs.acyclicity import h_expm_torch, h_logdet_torch
+from causal_rl.graphs import h_expm_torch, h_logdet_torch, project_to_dag
 
 
 class GatedMLP(nn.Module):
@@ -110,7 +111,7 @@ def train_gates(
 ) -> GatedFit:
     """Algorithm 5, lines 29-35: descend on L_causal + lambda |G|_1 + mu h(G).
 
-    mu is 0 in the first tenth (networks learn before gates move), then grows linearly to
+    mu is 0 in the first tenth (networks learn before gates move), then grows as a cube to
     ``penalty_end`` at two thirds of the steps.
 
     Args:
@@ -141,7 +142,7 @@ def train_gates(
     for step in range(steps):
         progress = step / steps
         warm = progress < 0.1
-        mu = penalty_end * min(1.0, max(0.0, (progress - 0.1) / 0.55))
+        mu = penalty_end * min(1.0, max(0.0, (progress - 0.1) / 0.55)) ** 3
         decay = min(1.0, 2.0 * (1.0 - progress)) + 0.02
         optimiser.param_groups[0]["lr"] = learning_rate * decay
         optimiser.param_groups[1]["lr"] = 0.0 if warm else gate_learning_rate
@@ -156,9 +157,33 @@ def train_gates(
             finite = False
             break
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()  # line 34
     with torch.no_grad():
         probabilities = model.probabilities()
         h = float(acyclicity_of(probabilities[:m].double(), acyclicity))
-    return GatedFit(probabilities, h, finite)
+    return GatedFit(probabilities, h, finite and bool(torch.isfinite(probabilities).all()))
+
+
+def reopen(model: GatedMLP) -> None:
+    """Give edges that the penalty closed on its way a second chance, without making new cycles.
+
+    While mu grows, a wrong edge of a cycle may be open still and close true ones with it. Here
+    open edges stay as likely as they are, edges that would close a cycle with them are ruled out,
+    and all others start again undecided.
+
+    Args:
+        model: changed in place.
+    """
+    m = model.n_nodes
+    with torch.no_grad():
+        probabilities = model.probabilities()
+        within = probabilities[:m].double().numpy()
+        dag = project_to_dag(np.where(within > 0.5, within, 0.0)) != 0
+        reach = dag.copy()
+        for k in range(m):
+            reach |= np.outer(reach[:, k], reach[k])
+        model.allowed[:m] &= torch.from_numpy(~reach.T)
+        held = torch.from_numpy(dag)
+        model.gates[:m] = torch.where(held, model.gates[:m].clamp(1.0, 3.0), 0.0)
+        model.gates[m:].clamp_(-1.0, 3.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from causal_rl.discovery.basis import BASIS_SIZE, basis_functions
+from causal_rl.discovery.basis import WIDE_SIZE, wide_basis_functions
 from causal_rl.discovery.do_shift import JITTER
 
 Matrix = NDArray[np.float64]
@@ -31,9 +31,9 @@ def centred_basis(z: Matrix) -> Matrix:
         z: ``(M, C)``.
 
     Returns:
-        ``(M, C, 4)``; functions that do not vary are zero.
+        ``(M, C, 8)``; functions that do not vary are zero.
     """
-    basis = basis_functions(z)
+    basis = wide_basis_functions(z)
     basis = basis - basis.mean(axis=0)
     spread = basis.std(axis=0)
     scaled: Matrix = np.where(spread > 1e-9, basis / np.where(spread > 1e-9, spread, 1.0), 0.0)
@@ -45,7 +45,7 @@ class Loss:
     """What one parent is worth in a model, as shares of the target's variance, bias removed.
 
     Attributes:
-        alone: lost when its own four functions go, all products with it being gone already.
+        alone: lost when its own functions go, all products with it being gone already.
         full: lost when it goes with all its products.
         full_p: p-value of the full loss.
     """
@@ -73,7 +73,7 @@ class InteractionModel:
 
     Args:
         target: ``(M,)``.
-        basis: ``(M, C, 4)`` from `centred_basis`.
+        basis: ``(M, C, 8)`` from `centred_basis`.
         covariates: ``(M, q)`` columns that every model contains beside the intercept.
     """
 
@@ -126,34 +126,33 @@ class InteractionModel:
         Returns:
             ``(C,)`` shares of the target's variance.
         """
-        flat = self._basis.reshape(self.rows, -1)
+        part = self._basis[:, :, :SCREENED]
+        cross = np.einsum("m,mcs->cs", residual, part, optimize=True)
         power = max(float(residual @ residual), 1e-300)
-        cross = (residual @ flat).reshape(self.candidates, BASIS_SIZE)
-        alone = cross[:, :SCREENED] ** 2 / (self.rows * power)
-        score: Matrix = alone.sum(axis=1)
+        score: Matrix = (cross**2).sum(axis=1) / (self.rows * power)
         if len(parents):
-            score = score + self.pair_screen(residual)[:, list(parents)].sum(axis=1)
+            score = score + self.pair_screen(residual, parents).sum(axis=1)
         score[list(parents)] = 0.0
         return score * power / max(self._total, 1e-300)
 
-    def pair_screen(self, residual: NDArray[np.float64]) -> Matrix:
-        """``(C, C)`` squared correlations with products of two candidates, summed over four."""
+    def pair_screen(self, residual: NDArray[np.float64], others: Sequence[int]) -> Matrix:
+        """``(C, len(others))`` squared correlations with products of two, summed over four."""
         part = self._basis[:, :, :SCREENED].reshape(self.rows, -1)
-        cross = part.T @ (residual[:, None] * part)
-        square = part * part
-        size = square.T @ square
+        other = self._basis[:, list(others), :SCREENED].reshape(self.rows, -1)
+        cross = part.T @ (residual[:, None] * other)
+        size = (part * part).T @ (other * other)
         power = max(float(residual @ residual), 1e-300)
         ratio = np.where(size > 1e-9 * self.rows, cross**2 / np.maximum(size, 1e-300), 0.0) / power
-        c = self.candidates
-        summed: Matrix = ratio.reshape(c, SCREENED, c, SCREENED).sum(axis=(1, 3))
-        np.fill_diagonal(summed, 0.0)
+        shape = (self.candidates, SCREENED, len(others), SCREENED)
+        summed: Matrix = ratio.reshape(shape).sum(axis=(1, 3))
+        summed[list(others), np.arange(len(others))] = 0.0
         return summed
 
     def _product_size(self, parents: int) -> int:
         pairs = parents * (parents - 1) // 2
         most = min(MOST_FEATURES, self.rows // ROWS_PER_FEATURE)
         for size in PRODUCT_SIZES:
-            if self._fixed.shape[1] + BASIS_SIZE * parents + size * size * pairs <= most:
+            if self._fixed.shape[1] + WIDE_SIZE * parents + size * size * pairs <= most:
                 return size
         return 0
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery.l1_descent import minimise_l1
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood
-from causal_rl.graphs.acyclicity import h_expm, h_logdet
+from causal_rl.graphs import h_expm, h_logdet
 
 Array = NDArray[np.float64]
 

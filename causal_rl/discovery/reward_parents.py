@@ -69,7 +69,7 @@ def select_parents(
 def _first(model: InteractionModel, pool: NDArray[np.int64], worth: Worth) -> Group:
     residual = model.fit(()).residual
     single = model.screen(residual, ())
-    pair = model.pair_screen(residual) + single[:, None] + single[None, :]
+    pair = model.pair_screen(residual, range(model.candidates)) + single[:, None] + single[None, :]
     upper = [(a, b) for index, a in enumerate(pool) for b in pool[index + 1 :]]
     upper.sort(key=lambda group: (-pair[group], group))
     lone = sorted(pool, key=lambda c: (-single[c], c))

@@ -258,7 +258,7 @@ def _check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None
 
 
 def _check_finite(name: str, array: NDArray[Any], keep: NDArray[np.bool_]) -> None:
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
     bad = np.flatnonzero(~finite & keep)
     if bad.size:
         what = "NaN" if np.isnan(array[bad[0]]).any() else "an infinite value"

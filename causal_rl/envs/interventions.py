@@ -19,15 +19,25 @@ DEFAULT_VALUES: tuple[float, ...] = tuple(float(v) for v in np.linspace(-2.0, 2.
 class ActionTables:
     """An :class:`Interventions` compiled for one order of variables.
 
+    Tables are stored (n, ...) as ``DynamicSCM`` stores states, so that what is decoded comes in
+    Fortran order and the model need not copy it.
+
     Attributes:
-        mask: bool (targets + 1, n); row k marks the column that target k sets, row 0 none.
-        value: float64 (targets + 1, values, n); the value in the set column, 0 elsewhere.
+        mask: bool (n, targets + 1); column k marks the variable that target k sets, column 0 none.
+        value: float64 (n, (targets + 1) * values); the value in the set variable, 0 elsewhere.
         cost: float64 (targets + 1,); ``cost[0] == 0``.
+        n_values: values on offer.
     """
 
     mask: NDArray[np.bool_]
     value: NDArray[np.float64]
     cost: NDArray[np.float64]
+    n_values: int
+
+    @property
+    def n_targets(self) -> int:
+        """Targets, the no-op included."""
+        return len(self.cost)
 
     def decode(
         self, actions: ArrayLike
@@ -45,9 +55,13 @@ class ActionTables:
             ValueError: wrong shape, not integers, or out of range.
         """
         target, index = self.check(actions)
-        return self.mask[target], self.value[target, index], self.cost[target]
+        return (
+            self.mask.take(target, axis=1).T,
+            self.value.take(target * self.n_values + index, axis=1).T,
+            self.cost.take(target),
+        )
 
-    def check(self, actions: ArrayLike) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    def check(self, actions: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Validate actions and split them into target and value index, each (batch,).
 
         Raises:
@@ -59,14 +73,13 @@ class ActionTables:
                 f"actions must be integers of shape (batch, 2), got {array.dtype} of shape "
                 f"{array.shape}"
             )
-        target, index = array[:, 0], array[:, 1]
-        n_targets, n_values = self.value.shape[:2]
-        outside = (array < 0) | (array >= (n_targets, n_values))
+        target, index = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
+        outside = (target < 0) | (target >= self.n_targets) | (index < 0) | (index >= self.n_values)
         if outside.any():
-            bad = int(np.argmax(outside.any(axis=1)))
+            bad = int(np.argmax(outside))
             raise ValueError(
-                f"actions[{bad}] is {array[bad].tolist()}; allowed are target 0..{n_targets - 1} "
-                f"(0 sets nothing) and value index 0..{n_values - 1}"
+                f"actions[{bad}] is {array[bad].tolist()}; allowed are target "
+                f"0..{self.n_targets - 1} (0 sets nothing) and value index 0..{self.n_values - 1}"
             )
         return target, index
 
@@ -158,11 +171,16 @@ class Interventions:
                 f"settable {missing[0]!r} is no variable of the world; its variables are "
                 f"{', '.join(names)}"
             )
-        mask = np.zeros((len(self.settable) + 1, len(names)), dtype=np.bool_)
+        mask = np.zeros((len(names), len(self.settable) + 1), dtype=np.bool_)
         for target, name in enumerate(self.settable, start=1):
-            mask[target, columns[name]] = True
-        value = np.where(mask[:, None, :], np.asarray(self.values)[None, :, None], 0.0)
-        return ActionTables(mask=mask, value=value, cost=self.costs)
+            mask[columns[name], target] = True
+        value = np.where(mask[:, :, None], np.asarray(self.values), 0.0)
+        return ActionTables(
+            mask=mask,
+            value=np.ascontiguousarray(value.reshape(len(names), -1)),
+            cost=self.costs,
+            n_values=len(self.values),
+        )
 
     def decode(
         self, actions: ArrayLike, names: Sequence[str]

@@ -53,7 +53,7 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         self.action_space = scm_spec.action_space()
         self._engine = Engine(scm_spec, 1)
         self._tables = scm_spec.action_tables
-        self._shape = self._tables.value.shape[:2]
+        self._shape = (self._tables.n_targets, self._tables.n_values)
         hidden = len(scm_spec.observed) < scm_spec.scm.n
         self._columns: NDArray[np.int64] | None = scm_spec.observed if hidden else None
 
@@ -114,8 +114,9 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         if not engine.started[0]:
             raise error.ResetNeeded("call reset before step")
         target, index = self._split(action)
-        mask = self._tables.mask[target : target + 1]
-        value = self._tables.value[target, index : index + 1]
+        column = target * self._shape[1] + index
+        mask = self._tables.mask[:, target : target + 1].T
+        value = self._tables.value[:, column : column + 1].T
         reward = engine.advance(mask, value, self._tables.cost[target : target + 1])
         if self._columns is None:
             info = {"do_target": mask[0].copy(), "do_value": value[0].copy()}

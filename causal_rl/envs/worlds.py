@@ -102,17 +102,13 @@ class WorldOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("n", 2), ("graph_seed", 0), ("n_values", 2), ("horizon", 1)):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int | np.integer):
-                raise ValueError(f"{name} must be an integer, got {number!r}")
-            if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number}")
+            _check_integer(name, getattr(self, name), least)
         if self.mechanism not in ("linear", "tanh", "mlp"):
             raise ValueError(f"mechanism must be linear, tanh or mlp, got {self.mechanism!r}")
-        _within("noise_share", self.noise_share, 0.0 < self.noise_share < 1.0, "in (0, 1)")
-        _within("sink_lag", self.sink_lag, 0.0 <= self.sink_lag < 1.0, "in [0, 1)")
-        _within("max_cost", self.max_cost, 0.0 <= self.max_cost < math.inf, "at least 0")
-        _within("max_value", self.max_value, 0.0 < self.max_value < math.inf, "above 0")
+        _check_number("noise_share", self.noise_share, lambda x: 0.0 < x < 1.0, "in (0, 1)")
+        _check_number("sink_lag", self.sink_lag, lambda x: 0.0 <= x < 1.0, "in [0, 1)")
+        _check_number("max_cost", self.max_cost, lambda x: 0.0 <= x < math.inf, "at least 0")
+        _check_number("max_value", self.max_value, lambda x: 0.0 < x < math.inf, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +124,7 @@ class RandomGraphOptions(WorldOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within("density", self.density, 0.0 < self.density < math.inf, "above 0")
+        _check_number("density", self.density, lambda x: 0.0 < x < math.inf, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +139,7 @@ class ProxyOptions(WorldOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.distractors < 1:
-            raise ValueError(f"distractors must be at least 1, got {self.distractors}")
+        _check_integer("distractors", self.distractors, 1)
 
 
 def chain_scm(options: WorldOptions) -> SCMEnvSpec:
@@ -291,6 +286,14 @@ def _spec(name: str, options: WorldOptions, variables: list[Variable]) -> SCMEnv
     )
 
 
-def _within(name: str, value: float, holds: bool, allowed: str) -> None:
-    if not holds:
+def _check_integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _check_number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not holds(float(value)):  # type: ignore[arg-type]
         raise ValueError(f"{name} must be {allowed}, got {value!r}")

@@ -51,18 +51,19 @@ def test_shapes_and_finiteness_without_parents(modulation, n) -> None:
     assert model(values[:0], torch.zeros(n, n)).shape == (0, 12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 7), layers=st.integers(1, 3))
 def test_hard_jacobian_is_exactly_the_ancestry(seed, n, layers) -> None:
     rng = np.random.default_rng(seed)
-    graph, values = random_dag(rng, n), normal(rng, 1, n)
-    model = encoder(n, num_layers=layers, seed=seed % 1000)
-    jacobian = torch.autograd.functional.jacobian(lambda v: model.tokens(v, graph)[0], values)
-    strength = jacobian.abs().sum((1, 2)).T  # [i, j]: of value i on token j
-    assert torch.equal(strength != 0, reach(graph, layers))
+    graph, values = random_dag(rng, n), normal(rng, 1, n).requires_grad_()
+    tokens = encoder(n, num_layers=layers, seed=seed % 1000).tokens(values, graph)
+    # A random combination of a token's features hides no dependence (but on a set of measure 0).
+    outputs = (tokens[0] * normal(rng, 32)).sum(-1)
+    rows = [torch.autograd.grad(out, values, retain_graph=True)[0][0] for out in outputs]
+    assert torch.equal(torch.stack(rows).T != 0, reach(graph, layers))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 7), modulation=st.sampled_from(MODULATIONS))
 def test_values_that_are_not_read_have_no_influence(seed, n, modulation) -> None:
     rng = np.random.default_rng(seed)
@@ -73,7 +74,7 @@ def test_values_that_are_not_read_have_no_influence(seed, n, modulation) -> None
     assert torch.equal((values.grad != 0).any(0), readout)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 7), as_index=st.booleans())
 def test_dropping_equals_computing_everything(seed, n, as_index) -> None:
     rng = np.random.default_rng(seed)
@@ -100,7 +101,7 @@ def test_an_open_readout_encodes_the_induced_subgraph() -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 7),

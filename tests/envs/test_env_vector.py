@@ -263,6 +263,18 @@ def test_pickle_and_deepcopy() -> None:
             assert data_equivalence(list(a), list(b), exact=True)
 
 
+def test_gymnasiums_vector_wrappers() -> None:
+    envs = gymnasium.make_vec("causal_rl/chain-scm-v0", num_envs=2, horizon=4)
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
+    envs.reset(seed=0)
+    total = np.zeros(2)
+    for a in actions(envs, 4):
+        _, rewards, _, truncated, info = envs.step(a)
+        total += rewards
+    assert truncated.all()
+    np.testing.assert_allclose(info["episode"]["r"], total)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

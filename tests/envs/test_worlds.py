@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_graphs_are_what_the_names_say() -> None:
         spec = resolve_spec("chain-scm", n=n, graph_seed=5)
         order = chain_order(spec)
         assert set(spec.causal_graph.edges()) == {
-            *(("contemporaneous", a, b) for a, b in zip(order, order[1:], strict=False)),
+            *(("contemporaneous", a, b) for a, b in pairwise(order)),
             ("contemporaneous", order[-1], "reward"),
             ("contemporaneous", "goal", "reward"),
             ("lagged", order[-1], order[-1]),
@@ -66,7 +67,7 @@ def test_graphs_are_what_the_names_say() -> None:
         lagged = resolve_spec("lagged-chain-scm", n=n, graph_seed=5)
         assert chain_order(lagged) == order
         assert set(lagged.causal_graph.edges()) == {
-            *(("lagged", a, b) for a, b in zip(order, order[1:], strict=False)),
+            *(("lagged", a, b) for a, b in pairwise(order)),
             ("contemporaneous", order[-1], "reward"),
             ("contemporaneous", "goal", "reward"),
             ("lagged", order[-1], order[-1]),
@@ -154,7 +155,7 @@ def turned(graph: CausalGraph, edges: list[tuple[str, str]]) -> CausalGraph:
 def test_the_slow_sink_orients_the_last_edge_of_the_chain_only() -> None:
     spec = resolve_spec("chain-scm")
     graph, order = spec.causal_graph, chain_order(spec)
-    edges = list(zip(order, order[1:], strict=False))
+    edges = list(pairwise(order))
     truth = v_structures(two_slices(graph))
     assert truth  # the sink's past and its parent meet in the sink
     for start in range(1, len(edges)):  # any prefix of the chain may be turned round
@@ -163,15 +164,21 @@ def test_the_slow_sink_orients_the_last_edge_of_the_chain_only() -> None:
     assert v_structures(two_slices(turned(graph, edges))) != truth
 
 
-def log_likelihood(values: np.ndarray, graph: CausalGraph) -> float:
-    """Of the best linear Gaussian model with the parents of the graph, per row."""
+def curved(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([x, x**2, np.tanh(x), np.tanh(2 * x), np.sin(x)])
+
+
+def log_likelihood(
+    values: np.ndarray, graph: CausalGraph, basis: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> float:
+    """Of the best Gaussian model that is linear in a basis of the graph's parents, per row."""
     before, now = values[:-1].reshape(-1, values.shape[2]), values[1:].reshape(-1, values.shape[2])
     total = 0.0
     for j, kind in enumerate(graph.kinds):
         if kind == "state":
-            here = [i for i in np.flatnonzero(graph.contemporaneous[:, j])]
-            past = [i for i in np.flatnonzero(graph.lagged[:, j])]
-            design = np.column_stack([np.ones(len(now)), now[:, here], before[:, past]])
+            here = [basis(now[:, [i]]) for i in np.flatnonzero(graph.contemporaneous[:, j])]
+            past = [basis(before[:, [i]]) for i in np.flatnonzero(graph.lagged[:, j])]
+            design = np.column_stack([np.ones(len(now)), *here, *past])
             residual = now[:, j] - design @ np.linalg.lstsq(design, now[:, j])[0]
             total -= 0.5 * np.log(np.mean(residual**2))
     return total
@@ -180,11 +187,20 @@ def log_likelihood(values: np.ndarray, graph: CausalGraph) -> float:
 def test_observations_of_the_linear_chain_leave_the_other_edges_open() -> None:
     spec = resolve_spec("chain-scm", mechanism="linear")
     graph, order = spec.causal_graph, chain_order(spec)
-    edges = list(zip(order, order[1:], strict=False))
+    edges = list(pairwise(order))
     values = spec.scm.simulate(100, 0, batch=50).values
     truth = log_likelihood(values, graph)
     assert log_likelihood(values, turned(graph, edges[:-1])) == pytest.approx(truth, abs=1e-9)
     assert log_likelihood(values, turned(graph, edges)) < truth - 0.01
+
+
+def test_the_shape_of_tanh_mechanisms_tells_directions() -> None:
+    spec = resolve_spec("chain-scm", mechanism="tanh")
+    graph, order = spec.causal_graph, chain_order(spec)
+    head = list(pairwise(order))[:-1]
+    values = spec.scm.simulate(100, 0, batch=50).values
+    truth = log_likelihood(values, graph, curved)
+    assert log_likelihood(values, turned(graph, head), curved) < truth - 0.1
 
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -269,6 +285,8 @@ def test_the_goal_is_drawn_anew_and_held() -> None:
         ({"max_value": 0.0}, "max_value must be above 0"),
         ({"n_values": 1}, "n_values must be at least 2"),
         ({"horizon": 0}, "horizon must be at least 1"),
+        ({"sink_lag": "much"}, "sink_lag must be"),
+        ({"max_cost": float("nan")}, "max_cost must be at least 0, got nan"),
     ],
 )
 def test_options_out_of_range(kwargs: dict, message: str) -> None:

@@ -245,7 +245,7 @@ NO_REWARD = DynamicSCM([Variable("x")])
         (lambda s: s.step(Z, Z + np.nan), ValueError, "not finite"),
         (lambda s: s.initial(Z[:, :2]), ValueError, "noise must have shape"),
         (lambda s: s.reward_value(Z, Z[:1]), ValueError, "current must have 2 rows"),
-        (lambda s: s.reward_value(Z, Z + np.inf), ValueError, "variable 'r': .*not finite"),
+        (lambda s: s.reward_value(Z, Z + np.nan), ValueError, "variable 'r': .*not finite"),
         (lambda s: NO_REWARD.reward_value(Z, Z), ValueError, "this model has no reward"),
         (lambda s: s.noise_from_uniforms(Z[:, :2]), ValueError, "uniforms must have shape"),
         (lambda s: s.sample_noise(0, 0), ValueError, "batch must be >= 1"),
