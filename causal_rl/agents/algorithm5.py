@@ -275,6 +275,11 @@ class Algorithm5:
 
     def _update_policy(self, batch: RolloutBatch) -> None:
         config = self.config
+        done = min(self.progress.env_steps / config.steps, 1.0)
+        rate = config.learning_rate * (1 - done * (1 - config.learning_rate_end))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.progress.figures["train/learning_rate"] = rate
         if config.policy_update == "ppo":
             figures = ppo_update(self.policy, self.optimizer, batch, config, self.shuffle)
         elif config.policy_update == "a2c":

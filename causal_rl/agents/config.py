@@ -13,7 +13,8 @@ import yaml
 
 EncoderName = Literal["ecam", "attention", "mlp", "masked-mlp"]
 PolicyUpdateName = Literal["ppo", "a2c", "paper"]
-Modulation = Literal["hard", "log", "scale"]
+ModulationName = Literal["hard", "log", "scale"]
+PoolingName = Literal["attention", "linear"]
 
 GRAPH_SOURCES = ("learned", "oracle", "full", "empty")
 
@@ -52,8 +53,11 @@ class TrainConfig:
     learner: str = _option(
         "interventional", "Graph learner: interventional, algorithm5 or another registered one."
     )
-    modulation: Modulation = _option(
+    modulation: ModulationName = _option(
         "hard", "How the graph enters the attention scores (ecam encoder)."
+    )
+    pooling: PoolingName = _option(
+        "linear", "How tokens become one vector: a map per variable, or a learned query."
     )
     embed_dim: int = _option(32, "Width of tokens and hidden layers [units].", low=1)
     layers: int = _option(2, "Attention or hidden layers of the encoder [layers].", low=1)
@@ -68,9 +72,12 @@ class TrainConfig:
     )
     rollout_steps: int = _option(16, "Steps per environment between updates [steps].", low=1)
     epochs: int = _option(4, "Passes over a rollout per PPO update [passes].", low=1)
-    minibatch_size: int = _option(256, "Rows per gradient step [rows].", low=1)
-    learning_rate: float = _option(2e-3, "Step size of Adam.", low=0.0)
-    gamma: float = _option(0.8, "Discount per step.", low=0.0, high=1.0)
+    minibatch_size: int = _option(128, "Rows per gradient step [rows].", low=1)
+    learning_rate: float = _option(2e-3, "Step size of Adam at the start.", low=0.0)
+    learning_rate_end: float = _option(
+        0.1, "Step size at the end as a share of that at the start; linear in between.", low=0.0
+    )
+    gamma: float = _option(0.5, "Discount per step.", low=0.0, high=1.0)
     gae_lambda: float = _option(0.95, "Lambda of generalised advantages.", low=0.0, high=1.0)
     clip_range: float = _option(0.2, "Clip range of PPO's probability ratio.", low=0.0)
     entropy_coef: float = _option(0.01, "Weight of the entropy bonus.", low=0.0)
@@ -88,7 +95,7 @@ class TrainConfig:
 
     eval_every: int = _option(20, "Rollouts between two evaluations [rollouts].", low=1)
     eval_episodes: int = _option(64, "Episodes per evaluation [episodes].", low=1)
-    final_episodes: int = _option(256, "Episodes of the closing evaluation [episodes].", low=1)
+    final_episodes: int = _option(128, "Episodes of the closing evaluation [episodes].", low=1)
     checkpoint_every: int = _option(20, "Rollouts between two checkpoints [rollouts].", low=1)
 
     def __post_init__(self) -> None:

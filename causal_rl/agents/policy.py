@@ -102,6 +102,7 @@ class ActorCritic(nn.Module):
                 num_layers=config.layers,
                 num_heads=config.heads,
                 modulation=config.modulation if self.kind == "ecam" else "hard",
+                pooling=config.pooling,
             )
         else:
             self.encoder = GraphMLP(n_variables, width, config.layers)

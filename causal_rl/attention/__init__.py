@@ -1,6 +1,6 @@
 """Attention that takes a causal graph (ECAM): modulation M(G), layer and encoder."""
 
-from causal_rl.attention.encoder import SCMEncoder
+from causal_rl.attention.encoder import POOLINGS, Pooling, SCMEncoder
 from causal_rl.attention.layer import CausalAttention
 from causal_rl.attention.modulation import (
     LOG_FLOOR,
@@ -14,8 +14,10 @@ from causal_rl.attention.modulation import (
 __all__ = [
     "LOG_FLOOR",
     "MODULATIONS",
+    "POOLINGS",
     "CausalAttention",
     "Modulation",
+    "Pooling",
     "PreparedMask",
     "SCMEncoder",
     "attention_mask",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,15 +18,23 @@ from causal_rl.attention.modulation import (
     prepare_mask,
 )
 
+Pooling = Literal["attention", "linear"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
 
 class SCMEncoder(nn.Module):
     """Encode the values of variables through their causal graph.
 
     A token is the variable's learned identity plus a small MLP of its value (shared by all
     variables; an affine value alone would lose all but its sign in the first LayerNorm). Pre-norm
-    blocks of :class:`~causal_rl.attention.CausalAttention` and a feed-forward net follow; a few
-    learned queries attend over the tokens that are read, and what they gather is mapped to one
-    vector.
+    blocks of :class:`~causal_rl.attention.CausalAttention` and a feed-forward net follow, and the
+    tokens that are read are pooled into one vector.
+
+    **Pooling.** ``attention``: a few learned queries attend over the tokens, and what they gather
+    is mapped to one vector; nothing in it belongs to one variable, so it can go to other graphs.
+    ``linear``: each variable's token has a linear map of its own and the outcomes are summed. The
+    policy of one world learns faster from that (docs/attention.md): no variable has to win
+    weight from the others before it is heard.
 
     **Readout.** With ``readout`` only those tokens are computed; values, identities and graph are
     cut to them. Give the ancestors of the target *including their own ancestors*: such a set is
@@ -46,6 +56,7 @@ class SCMEncoder(nn.Module):
             lose the values of single variables (docs/attention.md has the measurement).
         dropout: dropout of attention weights and of each residual branch, in [0, 1).
         log_floor: eps of ``log``, in (0, 1).
+        pooling: "attention" or "linear".
 
     Attributes:
         identity: parameter (n_variables, embed_dim), row i belongs to variable i.
@@ -75,8 +86,11 @@ class SCMEncoder(nn.Module):
         num_queries: int = 8,
         dropout: float = 0.0,
         log_floor: float = LOG_FLOOR,
+        pooling: Pooling = "attention",
     ) -> None:
         super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: {pooling!r}; allowed: {', '.join(POOLINGS)}")
         hidden = 2 * embed_dim if feedforward_dim is None else feedforward_dim
         for name, size in (
             ("n_variables", n_variables),
@@ -98,9 +112,14 @@ class SCMEncoder(nn.Module):
             _Block(embed_dim, num_heads, modulation, hidden, dropout, log_floor)
             for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(embed_dim)
-        self.query = nn.Linear(embed_dim, num_queries, bias=False)
-        self.out = nn.Linear(num_queries * embed_dim, embed_dim)
+        self.pooling: Pooling = pooling
+        if pooling == "attention":
+            self.norm = nn.LayerNorm(embed_dim)
+            self.query = nn.Linear(embed_dim, num_queries, bias=False)
+            self.out = nn.Linear(num_queries * embed_dim, embed_dim)
+        else:
+            scale = (3 * embed_dim) ** -0.5
+            self.maps = nn.Parameter(scale * torch.randn(n_variables, embed_dim, embed_dim))
         self.modulation: Modulation = modulation
         self.log_floor = log_floor
 
@@ -135,7 +154,9 @@ class SCMEncoder(nn.Module):
             ValueError: wrong shapes, an empty or repeated readout, a bad graph, no graph at all,
                 or a readout without a graph.
         """
-        return self.pool(self.tokens(values, graph, readout))
+        self._check_values(values)
+        mask, index = self._resolve(graph, readout)
+        return self._pool(self._tokens(values, mask, index), index)
 
     def tokens(
         self,
@@ -158,13 +179,19 @@ class SCMEncoder(nn.Module):
             TypeError: as in :meth:`forward`.
             ValueError: as in :meth:`forward`.
         """
+        self._check_values(values)
+        mask, index = self._resolve(graph, readout)
+        return self._tokens(values, mask, index)
+
+    def _check_values(self, values: Tensor) -> None:
         if values.ndim != 2 or values.shape[1] != self.n_variables:
             raise ValueError(
                 f"values: shape {tuple(values.shape)}; allowed: (batch, {self.n_variables})"
             )
         if not values.is_floating_point():
             raise TypeError(f"values: dtype {values.dtype}; allowed: a floating point dtype")
-        mask, index = self._resolve(graph, readout)
+
+    def _tokens(self, values: Tensor, mask: PreparedMask, index: Tensor | None) -> Tensor:
         values = values.to(self.identity.dtype)
         identity: Tensor = self.identity
         if index is not None:
@@ -174,22 +201,37 @@ class SCMEncoder(nn.Module):
             x = block(x, mask)
         return x
 
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Pool tokens by the attention of learned queries.
+    def pool(self, tokens: Tensor, readout: Tensor | None = None) -> Tensor:
+        """Pool tokens into one vector.
 
         Args:
             tokens: float (B, k, embed_dim), k >= 1, as :meth:`tokens` returns them.
+            readout: which variables the tokens belong to, as in :meth:`forward`; only "linear"
+                pooling asks for it, None stands for all.
 
         Returns:
-            Float (B, embed_dim); the order of the tokens does not matter.
+            Float (B, embed_dim).
 
         Raises:
+            TypeError: as in :meth:`forward`.
             ValueError: the shape is another.
         """
         if tokens.ndim != 3 or tokens.shape[1] == 0 or tokens.shape[2] != self.embed_dim:
             raise ValueError(
                 f"tokens: shape {tuple(tokens.shape)}; allowed: (batch, k, {self.embed_dim})"
             )
+        index = self._check_readout(readout)
+        if self.pooling == "linear":
+            allowed = self.n_variables if index is None else len(index)
+            if tokens.shape[1] != allowed:
+                raise ValueError(f"tokens: {tokens.shape[1]} of them; allowed: {allowed}")
+        return self._pool(tokens, index)
+
+    def _pool(self, tokens: Tensor, index: Tensor | None) -> Tensor:
+        if self.pooling == "linear":
+            maps = self.maps if index is None else self.maps.index_select(0, index)
+            mapped: Tensor = tokens.flatten(1) @ maps.flatten(0, 1)
+            return mapped
         x = self.norm(tokens)
         weights = self.query(x).softmax(1)
         out: Tensor = self.out((weights.transpose(1, 2) @ x).flatten(1))

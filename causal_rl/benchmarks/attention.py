@@ -8,12 +8,8 @@ beforehand, one output projection.
 
 from __future__ import annotations
 
-import csv
-import io
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,13 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causal_rl.attention import CausalAttention, attention_mask, prepare_mask
-from causal_rl.files import atomic_open
+from causal_rl.benchmarks.cells import Cell, Outcome, Row
+from causal_rl.benchmarks.report import Findings, markdown_table
+from causal_rl.benchmarks.results import Benchmark, Results, run_benchmark
+from causal_rl.benchmarks.statistics import interquartile_mean
 
 EMBED_DIM = 32
 NUM_HEADS = 2
 EDGE_PROBABILITY = 0.3
 SHAPES = tuple((batch, n) for n in (4, 10, 20) for batch in (8, 64, 256, 1024))
 SMOKE_SHAPES = ((8, 4), (64, 10))
+SECONDS, SMOKE_SECONDS = 0.03, 0.003
 BASE = "sdpa"
 LABELS = {
     "sdpa": "bare SDPA, float mask (the base)",
@@ -43,36 +43,59 @@ LABELS = {
 }
 PASSES = ("forward", "forward+backward")
 
-Row = dict[str, str | int | float]
+
+def grid(repeats: int, smoke: bool) -> list[Cell]:
+    """Repeats outermost, so that a slow hour of the machine falls on all shapes alike."""
+    shapes = SMOKE_SHAPES if smoke else SHAPES
+    settings = {
+        "embed_dim": EMBED_DIM,
+        "num_heads": NUM_HEADS,
+        "edge_probability": EDGE_PROBABILITY,
+        "seconds": SMOKE_SECONDS if smoke else SECONDS,
+        "torch": str(torch.__version__),
+    }
+    return [
+        Cell({"batch": batch, "n": n, "pass": kind, "repeat": repeat}, settings)
+        for repeat in range(min(repeats, 3) if smoke else repeats)
+        for batch, n in shapes
+        for kind in PASSES
+    ]
+
+
+def measure(cell: Cell) -> Outcome:
+    """Time every peer at one shape, in turns, so that a busy machine slows all alike.
+
+    Returns:
+        ``microseconds_<peer>``, processor time of a call, and ``ratio_<peer>``, over the base.
+    """
+    batch, n = int(cell.parameters["batch"] or 0), int(cell.parameters["n"] or 0)
+    torch.set_num_threads(1)  # a process of our own, see the pool
+    generator = torch.Generator().manual_seed(batch * 1000 + n)
+    peers = _peers(batch, n, generator)
+    x = torch.randn(batch, n, EMBED_DIM, generator=generator)
+    calls = {name: _call(peer, x, str(cell.parameters["pass"])) for name, peer in peers.items()}
+    for call in calls.values():
+        _time(call, 3)  # first calls allocate
+    count = max(1, round(float(cell.settings["seconds"]) / _time(calls[BASE], 3)))
+    taken = {name: _time(call, count) for name, call in calls.items()}
+    micro = {f"microseconds_{name}": round(t * 1e6, 3) for name, t in taken.items()}
+    ratios = {f"ratio_{name}": round(t / taken[BASE], 4) for name, t in taken.items()}
+    return Outcome({**micro, **ratios})
 
 
 def run(out: Path, smoke: bool = False) -> None:
-    """Measure and write ``raw.csv``, ``summary.csv``, ``cost.png`` and ``RESULTS.md``.
-
-    One thread, CPU time; the peers take turns within each repeat, so that a busy machine slows
-    all alike; ratios are taken within a repeat, then the median over repeats.
+    """Measure and write the folder ``out``; see `causal_rl.benchmarks.run_benchmark`.
 
     Args:
         out: folder to write to; made if absent.
         smoke: two small shapes and three repeats, to show that it runs.
 
     Raises:
-        OSError: the folder cannot be written.
+        RuntimeError: a measurement failed.
     """
-    shapes = SMOKE_SHAPES if smoke else SHAPES
-    repeats, seconds = (3, 0.003) if smoke else (9, 0.03)
-    rows: list[Row] = []
-    with _one_thread():
-        for batch, n in shapes:
-            rows += _measure(batch, n, repeats, seconds)
-    summary = _summarise(rows)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out / "raw.csv", _csv(rows))
-    _write(out / "summary.csv", _csv(summary))
-    picture = io.BytesIO()
-    _figure(summary).savefig(picture, format="png", dpi=150)
-    _write(out / "cost.png", picture.getvalue())
-    _write(out / "RESULTS.md", _report(summary, repeats).encode())
+    done = run_benchmark(BENCHMARK, out=out, smoke=smoke)
+    if done.failures:
+        raise RuntimeError(f"{done.failures[0]['cell']} failed: {done.failures[0]['error']}")
 
 
 class _Bare(nn.Module):
@@ -125,34 +148,6 @@ def _peers(batch: int, n: int, generator: torch.Generator) -> dict[str, Callable
     }
 
 
-def _measure(batch: int, n: int, repeats: int, seconds: float) -> list[Row]:
-    """Time every peer at one shape; a row per peer, pass and repeat."""
-    generator = torch.Generator().manual_seed(batch * 1000 + n)
-    peers = _peers(batch, n, generator)
-    x = torch.randn(batch, n, EMBED_DIM, generator=generator)
-    rows: list[Row] = []
-    for kind in PASSES:
-        calls = {name: _call(peer, x, kind) for name, peer in peers.items()}
-        for call in calls.values():
-            _time(call, 3)  # first calls allocate
-        count = max(1, round(seconds / _time(calls[BASE], 3)))
-        for repeat in range(repeats):
-            taken = {name: _time(call, count) for name, call in calls.items()}
-            rows += [
-                {
-                    "batch": batch,
-                    "n": n,
-                    "pass": kind,
-                    "peer": name,
-                    "repeat": repeat,
-                    "microseconds": round(second * 1e6, 3),
-                    "ratio": round(second / taken[BASE], 4),
-                }
-                for name, second in taken.items()
-            ]
-    return rows
-
-
 def _call(peer: Callable[[Tensor], Tensor], x: Tensor, kind: str) -> Callable[[], None]:
     """Return what is timed: a forward pass without gradients, or both passes."""
     if kind == "forward":
@@ -179,40 +174,49 @@ def _time(call: Callable[[], None], count: int) -> float:
     return (time.process_time() - start) / count
 
 
-def _summarise(rows: Sequence[Row]) -> list[Row]:
-    """Return medians over the repeats, with the quartiles of the ratio."""
-    cells: dict[tuple[str | int | float, ...], list[Row]] = {}
-    for row in rows:
-        cells.setdefault((row["batch"], row["n"], row["pass"], row["peer"]), []).append(row)
-    summary: list[Row] = []
-    for (batch, n, kind, peer), cell in cells.items():
-        ratios = [float(row["ratio"]) for row in cell]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        micro = statistics.median(float(row["microseconds"]) for row in cell)
-        summary.append(
-            {
-                "batch": batch,
-                "n": n,
-                "pass": kind,
-                "peer": peer,
-                "microseconds": round(micro, 1),
-                "ratio": round(middle, 3),
-                "ratio_q25": round(low, 3),
-                "ratio_q75": round(high, 3),
-            }
-        )
-    return summary
+def findings(results: Results) -> Findings:
+    """A table of ratios for each pass; there is no mark to meet."""
+    protocol = [
+        f"Embed {EMBED_DIM}, {NUM_HEADS} heads, float32, CPU, one thread, torch "
+        f"{torch.__version__.partition('+')[0]}. Tokens (batch, n, {EMBED_DIM}); one random DAG a "
+        "shape.",
+        "Ratio of processor times to the base. All peers take turns within a repeat and ratios "
+        "are taken there, so that a busy machine slows all alike; the table has the interquartile "
+        "mean over repeats. The figure in brackets is the base in microseconds.",
+    ]
+    return Findings(protocol, (), [_table(results, kind) for kind in PASSES])
 
 
-def _figure(summary: Sequence[Row]) -> Figure:
-    """Draw the ratio over the number of tokens, a panel for each pass."""
+def _table(results: Results, kind: str) -> str:
+    shapes = list(dict.fromkeys((row["batch"], row["n"]) for row in results.rows))
+    header = ["batch x n"]
+    for batch, n in shapes:
+        base = _iqm(results, f"microseconds_{BASE}", kind, batch, n)
+        header.append(f"{batch} x {n} ({'-' if base is None else f'{base:.0f}'})")
+    lines: list[list[object]] = []
+    for peer, label in LABELS.items():
+        ratios = [_iqm(results, f"ratio_{peer}", kind, batch, n) for batch, n in shapes]
+        lines.append([label, *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios)])
+    return f"## {kind}\n\n" + markdown_table(header, lines)
+
+
+def _iqm(results: Results, metric: str, kind: str, batch: object, n: object) -> float | None:
+    rows: Row = {"pass": kind, "batch": int(str(batch)), "n": int(str(n))}
+    values = results.values(metric, **rows)
+    return float(interquartile_mean(values)) if values.size else None
+
+
+def figures(results: Results) -> Mapping[str, Figure]:
+    """The ratio over the number of tokens, a panel for each pass."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     panels = figure.subplots(1, len(PASSES), sharey=True)
+    shapes = list(dict.fromkeys((row["batch"], row["n"]) for row in results.rows))
     for axes, kind in zip(panels, PASSES, strict=True):
         for peer, label in LABELS.items():
-            cells = [row for row in summary if row["pass"] == kind and row["peer"] == peer]
             points = sorted(
-                (int(row["batch"]) * int(row["n"]), float(row["ratio"])) for row in cells
+                (int(str(batch)) * int(str(n)), ratio)
+                for batch, n in shapes
+                if (ratio := _iqm(results, f"ratio_{peer}", kind, batch, n)) is not None
             )
             style = "--k" if peer == BASE else "o-"
             xs, ys = [p[0] for p in points], [p[1] for p in points]
@@ -221,52 +225,25 @@ def _figure(summary: Sequence[Row]) -> Figure:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("time / time of bare SDPA")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
-    return figure
+    return {"cost.png": figure}
 
 
-def _report(summary: Sequence[Row], repeats: int) -> str:
-    """Return the text of RESULTS.md, every figure taken from the summary."""
-    lines = [
-        "# The cost of a causal graph in attention",
-        "",
-        f"Embed {EMBED_DIM}, {NUM_HEADS} heads, float32, torch {torch.__version__} on CPU, one"
-        f" thread. Ratio of CPU times to the base, median of {repeats} interleaved repeats."
-        " The figure in brackets is the base in microseconds.",
-    ]
-    for kind in PASSES:
-        part = [row for row in summary if row["pass"] == kind]
-        shapes = list(dict.fromkeys((row["batch"], row["n"]) for row in part))
-        base = {(r["batch"], r["n"]): r["microseconds"] for r in part if r["peer"] == BASE}
-        head = "".join(f" {batch} x {n} ({base[batch, n]:.0f}) |" for batch, n in shapes)
-        lines += ["", f"## {kind}", "", f"| batch x n |{head} median |"]
-        lines.append("|---" * (len(shapes) + 2) + "|")
-        for peer, label in LABELS.items():
-            cell = {(r["batch"], r["n"]): float(r["ratio"]) for r in part if r["peer"] == peer}
-            ratios = [cell[shape] for shape in shapes]
-            figures = "".join(f" {ratio:.2f} |" for ratio in ratios)
-            lines.append(f"| {label} |{figures} {statistics.median(ratios):.2f} |")
-    return "\n".join([*lines, "", "![cost](cost.png)", ""])
+def _headline(results: Results) -> str:
+    values = results.values("ratio_hard_prepared")
+    return f"hard / SDPA {float(interquartile_mean(values)):.2f}" if values.size else ""
 
 
-def _csv(rows: Sequence[Mapping[str, object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_open(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run on one thread, then restore the caller's number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+BENCHMARK = Benchmark(
+    name="attention",
+    title="The cost of a causal graph in attention",
+    description="Processor time of CausalAttention in every modulation beside bare "
+    "scaled_dot_product_attention with a float mask.",
+    grid=grid,
+    function=measure,
+    findings=findings,
+    figures=figures,
+    headline=_headline,
+    replicate="repeat",
+    seeds=9,
+    jobs=1,
+)

@@ -41,8 +41,11 @@ Array = NDArray[np.float64]
 MECHANISMS = ("linear", "mlp")
 ACYCLICITIES = ("logdet", "expm")
 
-# tau, in the units of G: standardised weights, or probabilities that a gate is open.
-DEFAULT_THRESHOLD = {"linear": 0.1, "mlp": 0.5}
+# What None stands for. tau is in the units of G: standardised weights, or probabilities of gates.
+DEFAULTS = {
+    "linear": {"sparsity": 0.01, "threshold": 0.1, "penalty_end": 1e5},
+    "mlp": {"sparsity": 0.005, "threshold": 0.5, "penalty_end": 10.0},
+}
 
 # Below this the product of weights around a cycle cannot leave all of them above any useful tau.
 ACYCLICITY_TOLERANCE = {"linear": 1e-6, "mlp": 0.05}
@@ -71,7 +74,8 @@ class Algorithm5Learner(GraphLearner):
         mechanism: ``"linear"`` or ``"mlp"``.
         acyclicity: ``"logdet"``, or ``"expm"`` as in the paper, slower and blind to long cycles.
         sparsity: lambda, in nats of log-likelihood a row: roughly half the share of a variable's
-            remaining variance that an edge must explain. 0.005 to 0.03.
+            remaining variance that an edge must explain. 0.003 to 0.03; None for 0.01 (linear) or
+            0.005 (mlp).
         threshold: tau on |G|; None for 0.1 (linear, standardised weights) or 0.5 (mlp, gates).
         penalty_start: the first mu of the linear path.
         penalty_growth: factor from one mu of the linear path to the next.
@@ -99,7 +103,7 @@ class Algorithm5Learner(GraphLearner):
         *,
         mechanism: str = "linear",
         acyclicity: str = "logdet",
-        sparsity: float = 0.01,
+        sparsity: float | None = None,
         threshold: float | None = None,
         penalty_start: float = 0.1,
         penalty_growth: float = 4.0,
@@ -144,13 +148,11 @@ class Algorithm5Learner(GraphLearner):
         super().check_options()
         check_choice("mechanism", self.mechanism, MECHANISMS)
         check_choice("acyclicity", self.acyclicity, ACYCLICITIES)
-        check_number("sparsity", self.sparsity, least=0.0)
-        if self.threshold is not None:
-            check_number("threshold", self.threshold, least=0.0)
+        for name in ("sparsity", "threshold", "penalty_end"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), least=0.0)
         check_number("penalty_start", self.penalty_start, least=0.0, open_end=True)
         check_number("penalty_growth", self.penalty_growth, least=1.0, open_end=True)
-        if self.penalty_end is not None:
-            check_number("penalty_end", self.penalty_end, least=0.0)
         for name in ("learning_rate", "gate_learning_rate", "temperature"):
             check_number(name, getattr(self, name), least=0.0, open_end=True)
         for name in ("max_iter", "hidden", "steps", "batch_size", "capacity"):
@@ -185,7 +187,7 @@ class Algorithm5Learner(GraphLearner):
         self._collect(*columns)  # line 28
         allowed = allowed_edges(kinds)
         G = self._descend_linear(allowed) if self.mechanism == "linear" else self._descend(allowed)
-        tau = DEFAULT_THRESHOLD[self.mechanism] if self.threshold is None else self.threshold
+        tau = self._or_default("threshold")
         within, lagged = (_shrink(block, tau) for block in (G.contemporaneous, G.lagged))  # line 36
         self.converged_ = G.converged and is_dag(within != 0)
         within = project_to_dag(within)  # line 37
@@ -211,6 +213,10 @@ class Algorithm5Learner(GraphLearner):
         )
         return self.graph_
 
+    def _or_default(self, option: str) -> float:
+        value: float | None = getattr(self, option)
+        return DEFAULTS[self.mechanism][option] if value is None else value
+
     def _collect(self, current: Array, lagged: Array, do_target: NDArray[np.bool_]) -> None:
         if self.mechanism == "linear":
             if self._moments is None:
@@ -230,11 +236,11 @@ class Algorithm5Learner(GraphLearner):
         fit = fit_linear(
             MaskedLikelihood(self._moments),
             allowed,
-            sparsity=self.sparsity,
+            sparsity=self._or_default("sparsity"),
             acyclicity=self.acyclicity,
             penalty_start=self.penalty_start,
             penalty_growth=self.penalty_growth,
-            penalty_end=1e5 if self.penalty_end is None else self.penalty_end,
+            penalty_end=self._or_default("penalty_end"),
             tolerance=ACYCLICITY_TOLERANCE["linear"],
             max_iter=self.max_iter,
         )
@@ -258,7 +264,7 @@ class Algorithm5Learner(GraphLearner):
         )
         columns = torch.from_numpy((centred / scale).astype(np.float32))
         kept = torch.from_numpy((~do_target).astype(np.float32))
-        penalty_end = 10.0 if self.penalty_end is None else self.penalty_end
+        penalty_end = self._or_default("penalty_end")
 
         def descend(steps: int, penalty: float) -> GatedFit:
             return train_gates(
@@ -267,7 +273,7 @@ class Algorithm5Learner(GraphLearner):
                 kept,
                 steps=steps,
                 batch_size=self.batch_size,
-                sparsity=self.sparsity,
+                sparsity=self._or_default("sparsity"),
                 acyclicity=self.acyclicity,
                 penalty_end=penalty,
                 learning_rate=self.learning_rate,
@@ -291,7 +297,7 @@ class Algorithm5Learner(GraphLearner):
 
     def _confidence(self, G: Array, tau: float) -> Array:
         """Monotone in |G|, in [0, 1], and 0.5 at tau."""
-        if self.mechanism == "mlp" and tau == DEFAULT_THRESHOLD["mlp"]:
+        if self.mechanism == "mlp" and tau == 0.5:
             return G
         size = np.abs(G)
         return np.divide(size, size + tau, out=np.zeros_like(size), where=size > 0)

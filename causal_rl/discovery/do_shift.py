@@ -58,8 +58,8 @@ def do_shifts(
 ) -> DoShifts:
     """Test for every settable i and every j whether setting i moves j.
 
-    In the rows where i alone was set, j is regressed on the set value (linear: one degree of freedom;
-    all basis functions: four) beside what the do-value may have depended on: the contexts and
+    In the rows where i alone was set, j is regressed on the set value (a line with one degree of
+    freedom, or all four functions) beside what the do-value may have depended on: the contexts and
     the state before the step, with all their basis functions if the rows suffice, else linear.
 
     Args:

@@ -88,12 +88,6 @@ class GramStore:
         """Gram matrix of the rows where i alone was set, and their number."""
         return self.strata[1 + i], int(self.counts[1 + i])
 
-    def copy(self) -> GramStore:
-        """An independent copy."""
-        twin = GramStore(self.n, self.features)
-        twin.load_state_dict(self.state_dict())
-        return twin
-
     def state_dict(self) -> dict[str, Any]:
         """Copies of all sums."""
         return {

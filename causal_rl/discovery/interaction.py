@@ -24,20 +24,26 @@ PRODUCT_SIZES = (4, 2, 1, 0)
 SCREENED = 2
 
 
-def centred_basis(z: Matrix) -> Matrix:
-    """The basis of standardised columns, each function centred and scaled over the rows.
+class RowBasis:
+    """The basis of every candidate on stored rows, each function centred and scaled.
 
     Args:
-        z: ``(M, C)``.
+        z: ``(M, C)`` standardised candidates.
 
-    Returns:
-        ``(M, C, 8)``; functions that do not vary are zero.
+    Attributes:
+        full: ``(C, M, 8)``; functions that do not vary are zero.
+        screened: ``(M, 2 C)``, line and bend of every candidate.
     """
-    basis = wide_basis_functions(z)
-    basis = basis - basis.mean(axis=0)
-    spread = basis.std(axis=0)
-    scaled: Matrix = np.where(spread > 1e-9, basis / np.where(spread > 1e-9, spread, 1.0), 0.0)
-    return scaled
+
+    def __init__(self, z: Matrix) -> None:
+        self.rows, self.candidates = z.shape
+        full = wide_basis_functions(np.ascontiguousarray(z.T))
+        full -= full.mean(axis=1, keepdims=True)
+        spread = np.sqrt(np.einsum("cms,cms->cs", full, full) / max(self.rows, 1))
+        full *= np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0)[:, None, :]
+        self.full = full
+        self.screened = np.concatenate(list(full[:, :, :SCREENED]), axis=1)
+        self.squared = self.screened**2
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,13 @@ class Loss:
 
     Attributes:
         alone: lost when its own functions go, all products with it being gone already.
+        alone_p: p-value of that, the better of two tests: its line, and all its functions.
         full: lost when it goes with all its products.
         full_p: p-value of the full loss.
     """
 
     alone: float
+    alone_p: float
     full: float
     full_p: float
 
@@ -73,14 +81,25 @@ class InteractionModel:
 
     Args:
         target: ``(M,)``.
-        basis: ``(M, C, 8)`` from `centred_basis`.
-        covariates: ``(M, q)`` columns that every model contains beside the intercept.
+        basis: of the candidates, on the same M rows.
+        used: ``(M,)`` booleans, the rows to fit on.
+        covariates: ``(M, q)`` columns that every model contains beside the intercept, or None.
     """
 
-    def __init__(self, target: NDArray[np.float64], basis: Matrix, covariates: Matrix) -> None:
-        self.rows, self.candidates = basis.shape[:2]
+    def __init__(
+        self,
+        target: NDArray[np.float64],
+        basis: RowBasis,
+        used: NDArray[np.bool_],
+        covariates: Matrix | None = None,
+    ) -> None:
+        self._index = np.flatnonzero(used)
         self._basis = basis
-        moving = covariates[:, covariates.std(axis=0) > 0]
+        self.rows, self.candidates = len(self._index), basis.candidates
+        target = target[self._index]
+        covariates = np.zeros((basis.rows, 0)) if covariates is None else covariates
+        covariates = covariates[self._index]
+        moving = covariates[:, (covariates != covariates[:1]).any(axis=0)]
         self._fixed = np.column_stack([np.ones(self.rows), moving])
         weight = np.linalg.lstsq(self._fixed, target, rcond=None)[0]
         self._target = target - self._fixed @ weight
@@ -88,6 +107,13 @@ class InteractionModel:
         magnitude = float(target @ target)
         self.testable = bool(self.rows >= 16 and self._total > 1e-12 * max(magnitude, 1e-300))
         self._fits: dict[tuple[int, ...], Fit] = {}
+        self._blocks: dict[int, Matrix] = {}
+
+    def block(self, c: int) -> Matrix:
+        """``(rows, 8)`` basis of one candidate on the rows used."""
+        if c not in self._blocks:
+            self._blocks[c] = self._basis.full[c][self._index]
+        return self._blocks[c]
 
     def fit(self, parents: Sequence[int]) -> Fit:
         """The model with these parents.
@@ -112,6 +138,21 @@ class InteractionModel:
         key = tuple(sorted(parents))
         return _Equations(self, key).losses() if key and self.testable else {}
 
+    def nonlinearity(self, parents: Sequence[int]) -> float:
+        """Share of the target's variance that the model explains beyond straight lines.
+
+        Args:
+            parents: indices of candidates.
+        """
+        if not parents or not self.testable:
+            return 0.0
+        design = np.column_stack([self._fixed, *(self.block(c)[:, 0] for c in parents)])
+        weight = np.linalg.lstsq(design, self._target, rcond=None)[0]
+        rest = self._target - design @ weight
+        lines = float(rest @ rest) / max(self.rows - design.shape[1], 1)
+        base = self._total / max(self.rows - self._fixed.shape[1], 1)
+        return float(max(lines / base - self.fit(parents).left, 0.0))
+
     def screen(self, residual: NDArray[np.float64], parents: Sequence[int]) -> Matrix:
         """Roughly how much each candidate would add to a model with these parents.
 
@@ -126,9 +167,9 @@ class InteractionModel:
         Returns:
             ``(C,)`` shares of the target's variance.
         """
-        part = self._basis[:, :, :SCREENED]
-        cross = np.einsum("m,mcs->cs", residual, part, optimize=True)
         power = max(float(residual @ residual), 1e-300)
+        spread = self._spread(residual)
+        cross = (spread @ self._basis.screened).reshape(self.candidates, SCREENED)
         score: Matrix = (cross**2).sum(axis=1) / (self.rows * power)
         if len(parents):
             score = score + self.pair_screen(residual, parents).sum(axis=1)
@@ -137,16 +178,22 @@ class InteractionModel:
 
     def pair_screen(self, residual: NDArray[np.float64], others: Sequence[int]) -> Matrix:
         """``(C, len(others))`` squared correlations with products of two, summed over four."""
-        part = self._basis[:, :, :SCREENED].reshape(self.rows, -1)
-        other = self._basis[:, list(others), :SCREENED].reshape(self.rows, -1)
-        cross = part.T @ (residual[:, None] * other)
-        size = (part * part).T @ (other * other)
-        power = max(float(residual @ residual), 1e-300)
-        ratio = np.where(size > 1e-9 * self.rows, cross**2 / np.maximum(size, 1e-300), 0.0) / power
+        chosen = (np.array(list(others))[:, None] * SCREENED + np.arange(SCREENED)).ravel()
+        basis, power = self._basis, max(float(residual @ residual), 1e-300)
+        cross = basis.screened.T @ (self._spread(residual)[:, None] * basis.screened[:, chosen])
+        size = (basis.squared.T @ basis.squared[:, chosen]) * (self.rows / basis.rows)
+        least = 1e-9 * self.rows
+        ratio = np.where(size > least, cross**2 / np.maximum(size, least), 0.0) / power
         shape = (self.candidates, SCREENED, len(others), SCREENED)
         summed: Matrix = ratio.reshape(shape).sum(axis=(1, 3))
         summed[list(others), np.arange(len(others))] = 0.0
         return summed
+
+    def _spread(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The residual on all stored rows, zero where they are not used."""
+        full = np.zeros(self._basis.rows)
+        full[self._index] = residual
+        return full
 
     def _product_size(self, parents: int) -> int:
         pairs = parents * (parents - 1) // 2
@@ -162,13 +209,12 @@ class _Equations:
 
     def __init__(self, model: InteractionModel, parents: tuple[int, ...]) -> None:
         self._model, self._parents = model, parents
-        basis = model._basis
-        columns = [model._fixed, *(basis[:, c] for c in parents)]
+        columns = [model._fixed, *(model.block(c) for c in parents)]
         self._members: list[tuple[int, ...]] = [(), *((c,) for c in parents)]
         size = model._product_size(len(parents))
         if size:
             for a, b in combinations(parents, 2):
-                product = basis[:, a, :size, None] * basis[:, b, None, :size]
+                product = model.block(a)[:, :size, None] * model.block(b)[:, None, :size]
                 columns.append(product.reshape(model.rows, size * size))
                 self._members.append((a, b))
         self._widths = [block.shape[1] for block in columns]
@@ -189,28 +235,36 @@ class _Equations:
         return Fit(rest / base, residual)
 
     def losses(self) -> dict[int, Loss]:
-        rows, total = self._model.rows, self._model._total
-        rest, freedom = self._error([True] * len(self._members))
-        noise = rest / max(rows - freedom, 1)
+        members = self._members
+        whole = self._error(np.ones(len(self._moment), dtype=bool))
         losses = {}
         for c in self._parents:
-            none, none_size = self._error([c not in who for who in self._members])
-            own, own_size = self._error([c not in who or who == (c,) for who in self._members])
-            own_noise = own / max(rows - own_size, 1)
-            alone = (none - own) - (own_size - none_size) * own_noise
-            extra = freedom - none_size
-            full = (none - rest) - extra * noise
-            ratio = max(none - rest, 0.0) / extra / max(noise, 1e-12 * total)
-            p = float(fdtrc(extra, max(rows - freedom, 1), ratio))
-            losses[c] = Loss(alone / total, full / total, p)
+            none = np.repeat([c not in who for who in members], self._widths)
+            own = none | np.repeat([who == (c,) for who in members], self._widths)
+            line = none.copy()
+            line[np.flatnonzero(own & ~none)[0]] = True
+            without, alone = self._error(none), self._error(own)
+            share, p = self._gain(without, alone)
+            _, line_p = self._gain(without, self._error(line))
+            full, full_p = self._gain(without, whole)
+            losses[c] = Loss(share, min(1.0, 2.0 * min(p, line_p)), full, full_p)
         return losses
 
-    def _error(self, blocks: list[bool]) -> tuple[float, int]:
-        """Sum of squared errors with some of the blocks, and their number of columns."""
-        used = np.flatnonzero(np.repeat(blocks, self._widths))
-        moment = self._moment[used]
-        weight = np.linalg.solve(self._gram[np.ix_(used, used)], moment)
-        return max(self._model._total - float(weight @ moment), 0.0), len(used)
+    def _error(self, used: NDArray[np.bool_]) -> tuple[float, int]:
+        """Sum of squared errors with some of the columns, and their number."""
+        index = np.flatnonzero(used)
+        moment = self._moment[index]
+        weight = np.linalg.solve(self._gram[np.ix_(index, index)], moment)
+        return max(self._model._total - float(weight @ moment), 0.0), len(index)
+
+    def _gain(self, small: tuple[float, int], large: tuple[float, int]) -> tuple[float, float]:
+        """Share of variance that the larger model adds, bias removed, and its p-value (F test)."""
+        total, extra = self._model._total, max(large[1] - small[1], 1)
+        freedom = max(self._model.rows - large[1], 1)
+        noise = max(large[0] / freedom, 1e-12 * total)
+        ratio = max(small[0] - large[0], 0.0) / extra / noise
+        share = (small[0] - large[0] - extra * noise) / total
+        return share, float(fdtrc(extra, freedom, ratio))
 
 
 @dataclass(frozen=True)
@@ -220,7 +274,7 @@ class Worth:
     Attributes:
         alone: least share of variance for its own functions.
         full: least share with its products, when its own functions fall short.
-        level: p-value above which the full share counts for nothing.
+        level: p-value above which a share counts for nothing.
     """
 
     alone: float
@@ -229,8 +283,9 @@ class Worth:
 
     def of(self, loss: Loss) -> float:
         """Worth in units of what is asked: at least 1 for a parent that stays."""
+        alone = loss.alone / self.alone if loss.alone_p < self.level else 0.0
         full = loss.full / self.full if loss.full_p < self.level else 0.0
-        return max(loss.alone / self.alone, full, 0.0)
+        return max(alone, full, 0.0)
 
 
 def prune(

@@ -79,6 +79,8 @@ class Regression:
 
     def linear_weights(self, parents: tuple[int, ...]) -> Matrix:
         """Coefficients of a regression on the parents themselves, in standard units."""
+        if not parents:
+            return np.zeros(0)
         columns = self._columns[list(parents), 0]
         block = self._centred[np.ix_(columns, columns)].copy()
         block[np.diag_indices_from(block)] += JITTER
@@ -183,13 +185,13 @@ def _add(regressions: list[Regression], rules: Rules, parents: list[tuple[int, .
         cyclic = np.zeros((n, 2 * n), dtype=bool)
         cyclic[:, :n] = reach | np.eye(n, dtype=bool)  # j already reaches c: c -> j is a cycle
         legal = np.where(cyclic, -np.inf, score)
-        j, c = np.unravel_index(int(np.argmax(legal)), legal.shape)
+        j, c = divmod(int(np.argmax(legal)), 2 * n)
         if not legal[j, c] > 0:
             return
-        parents[j] = tuple(sorted((*parents[j], int(c))))
+        parents[j] = tuple(sorted((*parents[j], c)))
         if c < n:
-            add_path(reach, int(c), int(j))
-        refresh(int(j))
+            add_path(reach, c, j)
+        refresh(j)
 
 
 def _thin(regression: Regression, floor: Matrix, parents: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from causal_rl.discovery.l1_descent import minimise_l1
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood, MaskedMoments
 from causal_rl.graphs import is_dag
 
-SMALL_MLP = {"mechanism": "mlp", "steps": 300, "hidden": 8, "batch_size": 64}
+SMALL_MLP = {"mechanism": "mlp", "steps": 600, "hidden": 12, "batch_size": 128}
 
 
 def world(rows: int, seed: int, kind: str = "linear", do: float = 0.8) -> Transitions:
@@ -134,7 +134,7 @@ def test_linear_does_not_see_units():
     )
 
 
-@pytest.mark.parametrize("options", [{}, {**SMALL_MLP, "steps": 60}])
+@pytest.mark.parametrize("options", [{}, {**SMALL_MLP, "steps": 20, "batch_size": 32}])
 def test_pieces_equal_the_whole_and_resume(options: dict):
     data = world(600, 6)
     with warnings.catch_warnings():
@@ -161,7 +161,7 @@ def test_pieces_equal_the_whole_and_resume(options: dict):
 
 def test_capacity_keeps_the_latest_rows():
     data = world(300, 7)
-    options = {**SMALL_MLP, "steps": 30, "capacity": 100}
+    options = {**SMALL_MLP, "steps": 20, "capacity": 100}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         limited = make_learner("algorithm5", **options)
@@ -178,7 +178,7 @@ def test_other_mechanisms_state_is_refused():
         )
 
 
-@pytest.mark.parametrize("options", [{"max_iter": 40}, {**SMALL_MLP, "steps": 30}])
+@pytest.mark.parametrize("options", [{"max_iter": 40}, {**SMALL_MLP, "steps": 20}])
 def test_degenerate_data_give_a_finite_dag(options: dict):
     """Constants, copies, a variable set in every row, one row: a DAG and no NaN."""
     rng = np.random.default_rng(8)

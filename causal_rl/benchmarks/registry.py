@@ -1,0 +1,34 @@
+"""Benchmarks by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from causal_rl.benchmarks.results import Benchmark
+
+_MODULES = {
+    "agent-chain": "causal_rl.benchmarks.agent_chain",
+    "graph-recovery": "causal_rl.benchmarks.graph_recovery",
+    "agent-proxy": "causal_rl.benchmarks.agent_proxy",
+    "attention": "causal_rl.benchmarks.attention",
+}
+
+
+def list_benchmarks() -> list[str]:
+    """Names that `find_benchmark` knows."""
+    return list(_MODULES)
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """A benchmark by name.
+
+    Raises:
+        ValueError: unknown name; the nearest known ones are offered.
+    """
+    if name not in _MODULES:
+        near = difflib.get_close_matches(name, _MODULES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_MODULES)}"
+        raise ValueError(f"unknown benchmark {name!r}; {hint}")
+    found: Benchmark = importlib.import_module(_MODULES[name]).BENCHMARK
+    return found

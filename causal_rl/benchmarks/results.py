@@ -1,0 +1,300 @@
+"""A benchmark from its cells to its RESULTS.md, by one command that may be killed and repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from causal_rl.agents import save_figure
+from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid
+from causal_rl.benchmarks.pool import CellFunction, run_cells
+from causal_rl.benchmarks.provenance import current_commit, machine, packages
+from causal_rl.benchmarks.report import (
+    PROVENANCE_FILE,
+    RESULTS_FILE,
+    Findings,
+    count_by,
+    results_text,
+    settings_by_parameter,
+    write_index,
+)
+from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
+from causal_rl.benchmarks.store import ResultStore, to_csv
+from causal_rl.files import atomic_write_text
+
+SUMMARY_FILE = "summary.csv"
+DEFAULT_ROOT = Path("results")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Finished cells, as a benchmark reads them for its tables and figures.
+
+    Attributes:
+        rows: one a cell: parameters, figures, and the machinery's own columns.
+        curves: curve rows of all cells, with the cells' parameters.
+    """
+
+    rows: Sequence[Row]
+    curves: Sequence[Row]
+
+    def select(self, **where: Value) -> list[Row]:
+        """Rows whose columns have these values."""
+        return [row for row in self.rows if all(row.get(k) == v for k, v in where.items())]
+
+    def values(self, metric: str, **where: Value) -> NDArray[np.float64]:
+        """(n,) numbers of a metric among selected rows; rows without it are left out."""
+        return numbers(self.select(**where), metric)
+
+    def estimate(self, metric: str, **where: Value) -> Estimate | None:
+        """Mean with its interval, None where there is no number."""
+        values = self.values(metric, **where)
+        return estimate(values) if values.size else None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A table or figure that one command makes.
+
+    Args:
+        name: of the command and the folder.
+        title: heading of RESULTS.md.
+        description: a sentence for listings.
+        grid: ``(seeds, smoke)`` to cells, in the order in which they are run.
+        function: runs a cell; importable from the top of its module.
+        findings: protocol, marks and tables from the results, which may be incomplete.
+        figures: pictures by file name, likewise.
+        headline: the figures that matter, for the progress bar.
+        prepare: raises before anything runs or is written if something is missing.
+        replicate: the parameter over which is averaged.
+        seeds: how many values of it by default.
+        jobs: processes by default; None for one a core.
+    """
+
+    name: str
+    title: str
+    description: str
+    grid: Callable[[int, bool], list[Cell]]
+    function: CellFunction
+    findings: Callable[[Results], Findings]
+    figures: Callable[[Results], Mapping[str, Figure]]
+    headline: Callable[[Results], str]
+    prepare: Callable[[], None] = lambda: None
+    replicate: str = "seed"
+    seeds: int = 10
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """How a command ended.
+
+    Attributes:
+        folder: where everything lies.
+        planned: cells of the grid.
+        computed: cells that this command computed.
+        failures: cells that failed, "cell", "error" and "trace" each.
+        findings: what RESULTS.md says.
+    """
+
+    folder: Path
+    planned: int
+    computed: int
+    failures: Sequence[Mapping[str, object]]
+    findings: Findings
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    *,
+    out: Path | None = None,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    smoke: bool = False,
+    console: Console | None = None,
+) -> BenchmarkRun:
+    """Run what is not finished yet, then write summary, figures, provenance and RESULTS.md.
+
+    Args:
+        benchmark: what to run.
+        out: its folder; default ``results/<name>``, and then ``results/README.md`` is written too.
+        seeds: replicates; default the benchmark's own number.
+        jobs: processes; default the benchmark's own number, or one a core.
+        smoke: a small slice that shows that it runs; needs ``out``.
+        console: where the progress bar goes; default standard error.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ValueError: seeds or jobs below 1, a smoke run without ``out``, ``out`` that is a file or
+            a folder of other things.
+        MissingExtraError: the benchmark needs a package that is absent.
+        KeyboardInterrupt: Ctrl-C; the finished cells are kept.
+    """
+    seeds = benchmark.seeds if seeds is None else seeds
+    jobs = (benchmark.jobs or os.cpu_count() or 1) if jobs is None else jobs
+    for argument, value in (("seeds", seeds), ("jobs", jobs)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{argument} must be an integer of at least 1, got {value!r}")
+    if smoke and out is None:
+        raise ValueError("out must be given for a smoke run, lest it take the place of results")
+    folder = DEFAULT_ROOT / benchmark.name if out is None else Path(out)
+    cells = benchmark.grid(seeds, smoke)
+    check_grid(cells)
+    _check_folder(folder)
+    store = ResultStore(folder, cells)
+    benchmark.prepare()
+
+    missing = [cell for cell in cells if not store.finished(cell)]
+    commit = str(current_commit())
+    store.write()
+    failures: list[dict[str, object]] = []
+    with _ProgressBar(console or Console(stderr=True), benchmark, len(cells)) as show:
+        show(Results(store.rows(), store.curves()), len(failures), None)
+        for cell, report in run_cells(benchmark.function, missing, jobs=jobs):
+            if report.outcome is None:
+                failure: dict[str, object] = {
+                    "cell": cell.name,
+                    "error": report.error,
+                    "trace": list(report.trace),
+                }
+                failures.append(failure)
+                store.write_failures(failures)
+            else:
+                book: Row = {
+                    "wall_seconds": report.wall_seconds,
+                    "cpu_seconds": report.cpu_seconds,
+                    "warnings": report.warnings,
+                    "jobs": jobs,
+                    "commit": commit,
+                }
+                store.add(cell, report.outcome, book)
+            show(Results(store.rows(), store.curves()), len(failures), cell)
+    store.write_failures(failures)
+    results = Results(store.rows(), store.curves())
+    options = {"seeds": seeds, "jobs": jobs, "smoke": smoke, "out": out}
+    findings = _write_results(benchmark, folder, cells, results, failures, options)
+    if out is None:
+        write_index(folder.parent)
+    return BenchmarkRun(folder, len(cells), len(missing) - len(failures), failures, findings)
+
+
+def _write_results(
+    benchmark: Benchmark,
+    folder: Path,
+    cells: Sequence[Cell],
+    results: Results,
+    failures: Sequence[Mapping[str, object]],
+    options: Mapping[str, Any],
+) -> Findings:
+    """Everything but the rows themselves, all computed from the rows."""
+    parameters = dict.fromkeys(key for cell in cells for key in cell.parameters)
+    groups = [name for name in parameters if name != benchmark.replicate]
+    summary = summarise(results.rows, groups, benchmark.replicate)
+    atomic_write_text(folder / SUMMARY_FILE, to_csv(summary, first=(*groups, "metric")))
+    figures = benchmark.figures(results) if results.rows else {}
+    for name, figure in figures.items():
+        FigureCanvasAgg(figure)
+        save_figure(figure, folder / name)
+    findings = benchmark.findings(results)
+    seconds = float(numbers(results.rows, "wall_seconds").sum())
+    provenance: dict[str, Any] = {
+        "benchmark": benchmark.name,
+        "description": benchmark.description,
+        "command": _command(benchmark, options),
+        "smoke": options["smoke"],
+        "cells": {
+            "planned": len(cells),
+            "finished": len(results.rows),
+            "failed": len(failures),
+            "wall_seconds": round(seconds, 1),
+        },
+        "commits": count_by(results.rows, "commit"),
+        **asdict(current_commit()),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "packages": packages(),
+        "settings": settings_by_parameter(cells, benchmark.replicate),
+        "marks": [asdict(mark) for mark in findings.marks],
+    }
+    atomic_write_text(folder / PROVENANCE_FILE, json.dumps(provenance, indent=2) + "\n")
+    text = results_text(
+        benchmark.title, benchmark.description, findings, list(figures), provenance, failures
+    )
+    atomic_write_text(folder / RESULTS_FILE, text)
+    return findings
+
+
+def _command(benchmark: Benchmark, options: Mapping[str, Any]) -> str:
+    """The command line that makes these results again; folders of this machine are left out."""
+    words = ["causal-rl", "benchmark", benchmark.name, "--seeds", str(options["seeds"])]
+    words += ["--jobs", str(options["jobs"])]
+    if options["smoke"]:
+        words.append("--smoke")
+    out = options["out"]
+    if out is not None:
+        words += ["--out", "DIR" if Path(out).is_absolute() else str(out)]
+    return shlex.join(words)
+
+
+def _check_folder(folder: Path) -> None:
+    """Results may only be added to a folder that is new, empty, or of results."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out must be a folder, got {str(folder)!r}, which is a file")
+    known = {"raw.csv", "failures.json"}
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        if names and not names & known:
+            raise ValueError(
+                f"out must be a new or empty folder or one of results, got {str(folder)!r}"
+            )
+
+
+class _ProgressBar:
+    """A progress bar; where there is no terminal, a line per cell instead."""
+
+    def __init__(self, console: Console, benchmark: Benchmark, total: int) -> None:
+        self.console, self.benchmark, self.total = console, benchmark, total
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(benchmark.name, total=total, figures="")
+
+    def __enter__(self) -> Callable[[Results, int, Cell | None], None]:
+        self.bar.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def _show(self, results: Results, failed: int, cell: Cell | None) -> None:
+        figures = self.benchmark.headline(results) if results.rows else ""
+        if failed:
+            figures = f"{failed} failed  {figures}"
+        self.bar.update(self.task, completed=len(results.rows) + failed, figures=figures)
+        if cell is not None and not self.console.is_terminal:
+            done = len(results.rows) + failed
+            self.console.print(
+                f"[{done}/{self.total}] {cell.name}: {figures}",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
