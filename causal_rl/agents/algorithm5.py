@@ -9,6 +9,7 @@ intervention's target and value, and lines 28-35 are the chosen graph learner's.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -386,7 +387,7 @@ class Algorithm5:
         """Everything that the rest of the run depends on."""
         return {
             "policy": self.snapshot_policy(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "learner": self.learner.state_dict(),
             "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
             "store": self.store.state_dict(),
@@ -436,7 +437,8 @@ class Algorithm5:
         return self._observation
 
     def _tensor(self, array: NDArray[np.floating]) -> torch.Tensor:
-        return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+        # A copy: stored rows are read-only, which torch tensors cannot express.
+        return torch.tensor(array, dtype=torch.float32, device=self.device)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ from causal_rl.attention.modulation import (
 Pooling = Literal["attention", "linear"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
+# How a new encoder starts: see SCMEncoder._start_centred.
+_IDENTITY_SCALE = 0.1
+_VALUE_GAIN = 6.0
+_BRANCH_GAIN = 0.1
+
 
 class SCMEncoder(nn.Module):
     """Encode the values of variables through their causal graph.
@@ -103,15 +108,16 @@ class SCMEncoder(nn.Module):
                 raise ValueError(f"{name}: {size}; allowed: >= 1")
         self.n_variables = n_variables
         self.embed_dim = embed_dim
-        self.identity = nn.Parameter(0.3 * torch.randn(n_variables, embed_dim))
+        self.identity = nn.Parameter(_IDENTITY_SCALE * torch.randn(n_variables, embed_dim))
         # The last bias is left to the identities.
         self.value = nn.Sequential(
-            nn.Linear(1, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim, bias=False)
+            nn.Linear(1, embed_dim), nn.Tanh(), nn.Linear(embed_dim, embed_dim, bias=False)
         )
         self.blocks = nn.ModuleList(
             _Block(embed_dim, num_heads, modulation, hidden, dropout, log_floor)
             for _ in range(num_layers)
         )
+        self._start_centred()
         self.pooling: Pooling = pooling
         if pooling == "attention":
             self.norm = nn.LayerNorm(embed_dim)
@@ -268,6 +274,24 @@ class SCMEncoder(nn.Module):
         self.readout = chosen
         self._prepare_stored()
 
+    @torch.no_grad()
+    def _start_centred(self) -> None:
+        """Let the first outcomes be odd functions of the values, without a common offset.
+
+        With torch's defaults an encoding is mostly a constant that no value moves. A policy then
+        learns the best constant action long before it hears a value, and may stay there: on the
+        8-variable chain it froze at 23 % of the oracle's gain, and from this start never did.
+        """
+        first, last = self.value[0], self.value[2]
+        if isinstance(first, nn.Linear) and isinstance(last, nn.Linear):
+            nn.init.zeros_(first.bias)
+            last.weight.mul_(_VALUE_GAIN)
+        for block in self.blocks:
+            if isinstance(block, _Block):
+                for branch in block.branch_outputs():
+                    branch.weight.mul_(_BRANCH_GAIN)
+                    nn.init.zeros_(branch.bias)
+
     def _resolve(
         self, graph: Graph | PreparedMask | None, readout: Tensor | None
     ) -> tuple[PreparedMask, Tensor | None]:
@@ -363,6 +387,13 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, mask: PreparedMask) -> Tensor:
         x = x + self._drop(self.attention(self.norm_attention(x), mask))
         return x + self._drop(self.feedforward(self.norm_feedforward(x)))
+
+    def branch_outputs(self) -> tuple[nn.Linear, nn.Linear]:
+        """The last map of the attention and of the feed-forward branch."""
+        last = self.feedforward[2]
+        if not isinstance(last, nn.Linear):  # pragma: no cover - built above
+            raise TypeError("the feed-forward net ends in a linear map")
+        return self.attention.out, last
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout) if self.training and self.dropout else x

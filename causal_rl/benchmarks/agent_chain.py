@@ -140,9 +140,9 @@ def findings(results: Results) -> Findings:
         f"Agents: all options at their defaults, {_words(steps)} environment steps. Normalised "
         "return is (return - random) / (oracle - random), the oracle being the planner on the "
         "true model, all on the same closing episodes.",
-        f"Control: the default learner on {_words(rows)} transitions, as many as an agent takes steps, "
-        "of uniformly random interventions or of none at all, scored on the same graph (goal and "
-        "reward included).",
+        f"Control: the default learner on {_words(rows)} transitions, as many as an agent takes "
+        "steps, of uniformly random interventions or of none at all, scored on the same "
+        "graph (goal and reward included).",
     ]
     return Findings(protocol, marks, [_agent_table(results), _control_table(results)])
 
@@ -275,7 +275,7 @@ def _error_panel(axes: Axes, results: Results) -> None:
                 label=f"{label}, median",
             )  # fmt: skip
     axes.set(xlabel="environment steps", ylabel="SHD to the truth [edges]", title="Learned graph")
-    axes.set_ylim(bottom=-0.2)
+    axes.set_ylim(-0.2, max(1.0, axes.get_ylim()[1]))
     if axes.lines:
         axes.legend(fontsize=8)
 

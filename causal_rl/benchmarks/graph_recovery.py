@@ -93,7 +93,7 @@ def grid(seeds: int, smoke: bool) -> list[Cell]:
             )
             for rows in (most, *fewer):
                 for name, method in METHODS.items():
-                    if rows == most or method.fewer:
+                    if rows == most or (method.fewer and not (smoke and not method.lagged)):
                         parameters = {
                             "mechanism": mechanism, "rows": rows, "method": name, "seed": seed
                         }  # fmt: skip

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from causal_rl.agents import save_figure
 from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid
 from causal_rl.benchmarks.pool import CellFunction, run_cells
 from causal_rl.benchmarks.provenance import current_commit, machine, packages
@@ -202,6 +201,9 @@ def _write_results(
     options: Mapping[str, Any],
 ) -> Findings:
     """Everything but the rows themselves, all computed from the rows."""
+    # Here, since it loads torch, which a worker whose cells need none should not wait for.
+    from causal_rl.agents import save_figure
+
     parameters = dict.fromkeys(key for cell in cells for key in cell.parameters)
     groups = [name for name in parameters if name != benchmark.replicate]
     summary = summarise(results.rows, groups, benchmark.replicate)

@@ -66,6 +66,9 @@ class ResultStore:
         grid = {cell.id for cell in self.cells}
         aside = {key: row for key, row in self._rows.items() if key not in grid}
         if self._curves:
+            # In the order of the grid, whatever the order in which the cells ended.
+            order = {key: i for i, key in enumerate([*(c.id for c in self.cells), *aside])}
+            self._curves.sort(key=lambda row: order[str(row["cell"])])
             atomic_write_text(self.folder / CURVES_FILE, to_csv(self._curves))
         moved = aside.keys() != self._aside
         if moved:  # a row that changes files is in both for a moment, never in none

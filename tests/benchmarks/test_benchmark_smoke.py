@@ -1,0 +1,137 @@
+"""Every benchmark end to end on its smoke slice, and what its cells measure."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from causal_rl.benchmarks import find_benchmark, list_benchmarks, run_benchmark
+from causal_rl.benchmarks.attention import BASE, LABELS, PASSES, SMOKE_SHAPES
+from causal_rl.benchmarks.graph_recovery import METHODS, run
+from causal_rl.benchmarks.recordings import record, score, state_columns
+from causal_rl.envs import resolve_spec
+from causal_rl.errors import MissingExtraError
+
+PICTURES = {
+    "agent-chain": {"learning_curves.png", "control.png"},
+    "graph-recovery": {"recovery.png", "rows.png"},
+    "agent-proxy": {"shifts.png"},
+    "attention": {"cost.png"},
+}
+peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", list_benchmarks())
+def test_smoke(name: str, tmp_path: Path) -> None:
+    if name == "graph-recovery" and peers_missing:
+        pytest.skip("needs the extra 'discovery'")
+    benchmark, out = find_benchmark(name), tmp_path / "out"
+    done = run_benchmark(
+        benchmark, out=out, smoke=True, jobs=1, console=Console(file=io.StringIO())
+    )
+    assert not done.failures
+    rows = read(out / "raw.csv")
+    assert len(rows) == done.planned == len(benchmark.grid(benchmark.seeds, True))
+    for picture in PICTURES[name]:
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    report = (out / "RESULTS.md").read_text()
+    assert "A smoke run" in report
+    assert report.count("undecided") == len(done.findings.marks)  # one seed decides nothing
+    assert "nan" not in (out / "summary.csv").read_text()
+    if name == "attention":
+        check_attention(rows)
+    if name == "agent-proxy":
+        check_proxy(rows)
+    if name == "agent-chain":
+        steps = [int(row["env_steps"]) for row in read(out / "curves.csv")]
+        assert steps == sorted(set(steps))
+        assert len(steps) >= 3
+
+
+def check_attention(rows: list[dict[str, str]]) -> None:
+    cells = {(int(r["batch"]), int(r["n"]), r["pass"]) for r in rows}
+    assert cells == {(batch, n, kind) for batch, n in SMOKE_SHAPES for kind in PASSES}
+    for row in rows:
+        base = float(row[f"microseconds_{BASE}"])
+        for peer in LABELS:
+            ratio = float(row[f"microseconds_{peer}"]) / base
+            assert float(row[f"ratio_{peer}"]) == pytest.approx(ratio, rel=1e-3, abs=1e-3)
+
+
+def check_proxy(rows: list[dict[str, str]]) -> None:
+    for row in rows:
+        before = float(row["normalised_train"])
+        for shift in ("flip", "randomise", "noise", "mechanism"):
+            if before > 0:
+                share = float(row[f"normalised_{shift}"]) / before
+                assert float(row[f"kept_{shift}"]) == pytest.approx(share)
+            else:
+                assert row[f"kept_{shift}"] == ""
+
+
+def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
+    sizes = {"agent-chain": 50, "graph-recovery": 480, "agent-proxy": 40, "attention": 216}
+    for name, size in sizes.items():
+        benchmark = find_benchmark(name)
+        cells = benchmark.grid(benchmark.seeds, False)
+        assert len({cell.id for cell in cells}) == len(cells) == size
+    cell = find_benchmark("agent-chain").grid(3, False)[2]
+    assert cell.settings["train.env_args"] == ["graph_seed=2"]
+    assert {"train.gamma", "world.noise_share", "learner.floor"} <= set(cell.settings)
+
+
+def test_graph_recovery_without_peers_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "castle", None)
+    with pytest.raises(MissingExtraError, match=r"causal_rl\[discovery\]"):
+        run_benchmark(find_benchmark("graph-recovery"), out=tmp_path / "out", smoke=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_graph_recovery_scores_states_alone() -> None:
+    cells = {c.parameters["method"]: c for c in find_benchmark("graph-recovery").grid(1, True)}
+    found = {name: run(cells[name]).figures for name in ("interventional", "empty", "full")}
+    edges = found["empty"]["n_true_contemporaneous"]
+    assert found["empty"]["shd_contemporaneous"] == edges
+    n = cells["full"].settings["world.n"]
+    assert found["full"]["n_learned_lagged"] == n * n  # neither goal nor reward
+    assert found["full"]["sid_contemporaneous"] is None
+    assert found["interventional"]["shd_contemporaneous"] < edges
+    assert METHODS["notears"].lagged is False
+
+
+def test_recordings() -> None:
+    spec = resolve_spec("er-scm", n=5, horizon=6)
+    data = record(spec, 500, seed=3, interventions=True)
+    assert len(data) == 500
+    share = data.do_target.any(axis=1).mean()
+    assert share == pytest.approx(4 / 5, abs=0.08)  # four settable variables or nothing
+    quiet = record(spec, 500, seed=3, interventions=False)
+    assert not quiet.do_target.any()
+    again = record(spec, 200, seed=3, interventions=True)
+    np.testing.assert_array_equal(again.next_state, data[:200].next_state)
+    goal = data.names.index("goal")
+    # A goal is held in its episode, so no kept row joins two episodes.
+    np.testing.assert_array_equal(data.state[:, goal], data.next_state[:, goal])
+    states = state_columns(data)
+    assert states.names == tuple(name for name in data.names if name != "goal")
+    assert states.reward is None
+    truth = spec.causal_graph
+    perfect = score(truth.subgraph(states.names), truth)
+    assert perfect["shd_contemporaneous"] == perfect["shd_lagged"] == 0
+    assert "shd_lagged" not in score(truth, truth, lagged=False)
+    with pytest.raises(ValueError, match="rows must be"):
+        record(spec, 0, seed=0, interventions=True)
