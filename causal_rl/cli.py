@@ -161,8 +161,9 @@ def envs_command(name: str | None) -> None:
         return
     spec = resolve_spec(name)
     console.print(f"{spec.name}: {spec.description}", highlight=False)
+    observed = zip(spec.observed_names, spec.observed_kinds, strict=True)
     for title, values in (
-        ("observed", [f"{n} ({k})" for n, k in zip(spec.observed_names, spec.observed_kinds, strict=True)]),
+        ("observed", [f"{n} ({k})" for n, k in observed]),
         ("settable", list(spec.interventions.settable)),
         ("values", [f"{value:.3g}" for value in spec.interventions.values]),
         ("horizon", [f"{spec.horizon} steps"]),

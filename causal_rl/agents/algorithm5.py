@@ -84,13 +84,12 @@ class Algorithm5:
         self.env = SCMVectorEnv(spec, num_envs=config.num_envs + config.explore_envs)
         # Lines 1-2: initialise theta and phi (one trunk, two heads), without touching the
         # process's global generator.
+        n_targets, n_values = (int(size) for size in spec.action_space().nvec)
+        self._action_sizes = (n_targets, n_values)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.policy = ActorCritic(
-                len(self.names),
-                *(int(size) for size in self.env.single_action_space.nvec),
-                config,
-            ).to(self.device)
+            policy = ActorCritic(len(self.names), n_targets, n_values, config)
+            self.policy = policy.to(self.device)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
@@ -120,7 +119,7 @@ class Algorithm5:
         """Run until ``config.steps`` environment steps are taken.
 
         Args:
-            observer: called after the warm-up and after every iteration; False stops the run.
+            observer: called after every piece of the warm-up and every iteration; False stops.
 
         Returns:
             Whether the run came to its end.
@@ -128,12 +127,17 @@ class Algorithm5:
         config = self.config
         if self._observation is None:
             self._observation, _ = self.env.reset(seed=self._env_seed())
+        while self.progress.env_steps < min(config.warmup_steps, config.steps):
+            self._begin_iteration()
             self._warm_up()
+            self._learn_graph()
             if not observer(self):
                 return False
+        if self.progress.iteration == 0:
+            # The policy's first episodes are whole ones.
+            self._observation, _ = self.env.reset()
         while self.progress.env_steps < config.steps:  # line 5: for each episode
-            self.progress.figures = {}
-            self.progress.graph_changed = self.progress.evaluated = False
+            self._begin_iteration()
             started = time.perf_counter()
             batch = self._rollout()  # lines 6-12
             acted = time.perf_counter()
@@ -154,18 +158,18 @@ class Algorithm5:
                 return False
         return True
 
+    def _begin_iteration(self) -> None:
+        self.progress.figures = {}
+        self.progress.graph_changed = self.progress.evaluated = False
+
     # --- lines 5-12: act and store -----------------------------------------------------------
 
     def _warm_up(self) -> None:
-        """Random interventions in every environment, then the first graph."""
-        while self.progress.env_steps < min(self.config.warmup_steps, self.config.steps):
-            steps = [
-                self._step(self._random_actions(self.env.num_envs))
-                for _ in range(self.config.rollout_steps)
-            ]
-            self._store(steps)
-        self._running_return[:] = 0.0
-        self._learn_graph()
+        """Random interventions in every environment, for the graph alone."""
+        actions = (
+            self._random_actions(self.env.num_envs) for _ in range(self.config.rollout_steps)
+        )
+        self._store([self._step(action) for action in actions])
 
     def _rollout(self) -> RolloutBatch:
         """Act for ``rollout_steps`` steps; store every transition, return the policy's own."""
@@ -264,7 +268,7 @@ class Algorithm5:
 
     def _random_actions(self, count: int) -> NDArray[np.int64]:
         """(count, 2) uniform targets and values."""
-        return self.rng.integers(0, self.env.single_action_space.nvec, size=(count, 2))
+        return self.rng.integers(0, self._action_sizes, size=(count, 2))
 
     def _track_returns(self, reward: NDArray[np.float64], done: NDArray[np.bool_]) -> None:
         self._running_return += reward

@@ -46,7 +46,7 @@ def evaluate(
     running = np.ones(episodes, dtype=bool)
     while running.any():
         observation, reward, terminated, truncated, _ = env.step(
-            controller(observation, env.get_state()["values"])
+            controller(observation, env.values)
         )
         returns += np.where(running, reward, 0.0)
         running &= ~(terminated | truncated)
@@ -143,12 +143,13 @@ def measure_yardsticks(spec: SCMEnvSpec, *, episodes: int, seed: int) -> Yardsti
         for horizon in ORACLE_HORIZONS
     }
     best = max(validation, key=lambda horizon: validation[horizon])
-    means = [
-        float(evaluate(spec, controller, episodes=episodes, seed=seed).mean())
-        for controller in (
-            random_controller(spec, seed),
-            noop_controller(),
-            oracle_controller(spec, horizon=best, seed=seed + 1),
-        )
-    ]
-    return Yardsticks(*means, oracle_horizon=best)
+
+    def mean(controller: Controller) -> float:
+        return float(evaluate(spec, controller, episodes=episodes, seed=seed).mean())
+
+    return Yardsticks(
+        random=mean(random_controller(spec, seed)),
+        noop=mean(noop_controller()),
+        oracle=mean(oracle_controller(spec, horizon=best, seed=seed + 1)),
+        oracle_horizon=best,
+    )

@@ -123,7 +123,7 @@ def paper_update(
     policy_loss = -(log_prob * advantage).mean()  # lines 19-20
     value_loss = delta.square().mean()  # lines 21-22
     optimizer.zero_grad(set_to_none=True)
-    (policy_loss + value_loss).backward()  # type: ignore[no-untyped-call]
+    (policy_loss + value_loss).backward()
     nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
     optimizer.step()
     return {

@@ -103,7 +103,8 @@ class ReturnNormaliser:
         self.mean += delta * count / total
         self.count = total
         self.returns[done] = 0.0
-        return reward / np.sqrt(self.variance + 1e-8)
+        scaled: NDArray[np.float64] = reward / np.sqrt(self.variance + 1e-8)
+        return scaled
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on."""

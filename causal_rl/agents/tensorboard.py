@@ -25,7 +25,7 @@ class RunLogger:
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
         purge = first_step + 1 if first_step else None
-        self._writer = SummaryWriter(str(folder / LOG_FOLDER), purge_step=purge)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / LOG_FOLDER), purge_step=purge)
 
     def __enter__(self) -> Self:
         return self
@@ -36,14 +36,14 @@ class RunLogger:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
         """Write ``figures`` (tag to value) at environment step ``step``."""
         for tag, value in figures.items():
-            self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(tag, value, step)
 
     def graph(self, learned: CausalGraph, truth: CausalGraph, step: int) -> None:
         """Write a picture of the learned graph beside the truth."""
         figure = learned.plot_comparison(truth)
-        self._writer.add_figure("causal/graph", figure, step)  # type: ignore[no-untyped-call]
+        self._writer.add_figure("causal/graph", figure, step)

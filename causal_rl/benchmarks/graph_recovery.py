@@ -85,12 +85,11 @@ def prepare() -> None:
 def grid(seeds: int, smoke: bool) -> list[Cell]:
     """Seeds outermost, so that a table of few seeds is there soon: mechanism x rows x method."""
     cells = []
+    small: dict[str, Any] = {"n": 4, "density": 1.0} if smoke else {}
     fewer, most = (SMOKE_FEWER_ROWS, SMOKE_ROWS) if smoke else (FEWER_ROWS, ROWS)
     for seed in range(min(seeds, 1) if smoke else seeds):
         for mechanism in MECHANISMS[:1] if smoke else MECHANISMS:
-            world = RandomGraphOptions(
-                graph_seed=seed, mechanism=mechanism, **({"n": 4} if smoke else {})
-            )
+            world = RandomGraphOptions(graph_seed=seed, mechanism=mechanism, **small)
             for rows in (most, *fewer):
                 for name, method in METHODS.items():
                     if rows == most or (method.fewer and not (smoke and not method.lagged)):

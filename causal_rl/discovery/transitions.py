@@ -75,7 +75,7 @@ class Transitions:
         do_value: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         names: Sequence[str] | None = None,
-        kinds: Sequence[VariableKind] | None = None,
+        kinds: Sequence[str] | None = None,
     ) -> None:
         before = _numbers("state", state)
         if before.ndim != 2 or before.shape[1] == 0:
@@ -316,16 +316,18 @@ def _names(names: Sequence[str] | None, n: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _kinds(kinds: Sequence[VariableKind] | None, n: int) -> tuple[VariableKind, ...]:
+def _kinds(kinds: Sequence[str] | None, n: int) -> tuple[VariableKind, ...]:
     if kinds is None:
-        everything: tuple[VariableKind, ...] = ("state",)
-        return everything * n
+        kinds = ("state",) * n
     if len(kinds) != n:
         raise ValueError(f"kinds has {len(kinds)} entries; state has {n} columns")
+    checked: list[VariableKind] = []
     for index, kind in enumerate(kinds):
-        if kind not in VARIABLE_KINDS:
+        match = next((known for known in VARIABLE_KINDS if known == kind), None)
+        if match is None:
             raise ValueError(
                 f"kinds[{index}] is {kind!r}; a column of state is one of "
                 f"{', '.join(VARIABLE_KINDS)}"
             )
-    return tuple(kinds)
+        checked.append(match)
+    return tuple(checked)

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from causal_rl.envs.interventions import ActionTables, Interventions
-from causal_rl.graphs import CausalGraph
+from causal_rl.graphs import CausalGraph, Kind
 from causal_rl.scm import DynamicSCM
 
 #: A change of the world at test time: from one specification to another.
@@ -91,7 +91,7 @@ class SCMEnvSpec:
         return tuple(self.scm.names[i] for i in self.observed)
 
     @cached_property
-    def observed_kinds(self) -> tuple[str, ...]:
+    def observed_kinds(self) -> tuple[Kind, ...]:
         """Kinds of the observed variables, in the order of the observation."""
         return tuple(self.scm.kinds[i] for i in self.observed)
 

@@ -84,6 +84,11 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         return self.scm_spec.causal_graph
 
     @property
+    def values(self) -> _Floats:
+        """Values of all variables, hidden ones included, (num_envs, n): for oracles; a copy."""
+        return self._engine.values.copy()
+
+    @property
     def interventions(self) -> Interventions:
         """The action space: settable names, values and costs."""
         return self.scm_spec.interventions

@@ -35,7 +35,7 @@ def spec():
             ),
         ]
     )
-    return SCMEnvSpec("tiny", scm, Interventions(["x", "w"], (-1.0, 0.0, 1.0), 0.01), horizon=8)
+    return SCMEnvSpec("tiny", scm, Interventions(["x", "w"], (-0.5, 0.5), 0.01), horizon=8)
 
 
 def run(spec, observer=lambda algorithm: True, **options):
