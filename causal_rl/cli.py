@@ -25,6 +25,7 @@ from causal_rl.agents import (
     save_figure,
     train,
 )
+from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.envs import list_envs, resolve_spec
 from causal_rl.errors import MissingExtraError
 
@@ -172,6 +173,9 @@ def envs_command(name: str | None) -> None:
                    for block, a, b in spec.causal_graph.edges()]),
     ):
         console.print(f"  {title}: {', '.join(values)}", highlight=False)
+
+
+cli.add_command(benchmark_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -55,7 +55,7 @@ def record(spec: SCMEnvSpec, rows: int, *, seed: int, interventions: bool) -> Tr
             do_value=info["do_value"],
             reset=begins,
             names=spec.observed_names,
-            kinds=spec.observed_kinds,  # type: ignore[arg-type]
+            kinds=spec.observed_kinds,
         )
         parts.append(part)
         kept += len(part)
