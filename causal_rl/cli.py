@@ -65,15 +65,37 @@ def cli() -> None:
 
 @cli.command("train")
 @_config_options
-@click.option("--out", type=_FOLDER, default=None, metavar="DIR",
-              help="Folder of the run, new or empty.  [default: runs/WORLD-seedN-TIME]")
-@click.option("--config", "config_file", type=_FOLDER, default=None, metavar="FILE",
-              help="YAML file of options; options on the command line win.")
-@click.option("--resume", "resume_folder", type=_FOLDER, default=None, metavar="RUN",
-              help="Go on with the run in this folder; of the other options only --steps and "
-                   "--device may be given.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
-              help="CPU threads of torch; one is fastest for networks of this size [threads].")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=None,
+    metavar="DIR",
+    help="Folder of the run, new or empty.  [default: runs/WORLD-seedN-TIME]",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=_FOLDER,
+    default=None,
+    metavar="FILE",
+    help="YAML file of options; options on the command line win.",
+)
+@click.option(
+    "--resume",
+    "resume_folder",
+    type=_FOLDER,
+    default=None,
+    metavar="RUN",
+    help="Go on with the run in this folder; of the other options only --steps and "
+    "--device may be given.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads of torch; one is fastest for networks of this size [threads].",
+)
 def train_command(
     out: Path | None,
     config_file: Path | None,
@@ -101,8 +123,13 @@ def train_command(
 @cli.command("evaluate-graph")
 @click.argument("run", type=_FOLDER)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-@click.option("--out", type=_FOLDER, default=None, metavar="FILE",
-              help="Picture of the graph beside the truth.  [default: RUN/graph.png]")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=None,
+    metavar="FILE",
+    help="Picture of the graph beside the truth.  [default: RUN/graph.png]",
+)
 def evaluate_graph_command(run: Path, as_json: bool, out: Path | None) -> None:
     """Score the graph that RUN learned against the truth, and draw both."""
     rows, graph, truth = evaluate_run_graph(run)
@@ -118,10 +145,18 @@ def evaluate_graph_command(run: Path, as_json: bool, out: Path | None) -> None:
 
 @cli.command("evaluate-agent")
 @click.argument("run", type=_FOLDER)
-@click.option("--shift", default=None, metavar="NAME",
-              help="Evaluate in this shift of the world.  [default: the world trained on]")
-@click.option("--episodes", type=click.IntRange(min=1), default=None,
-              help="Episodes to run [episodes].  [default: the run's final_episodes]")
+@click.option(
+    "--shift",
+    default=None,
+    metavar="NAME",
+    help="Evaluate in this shift of the world.  [default: the world trained on]",
+)
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Episodes to run [episodes].  [default: the run's final_episodes]",
+)
 @click.option("--device", default="cpu", show_default=True, help="Torch device of the networks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def evaluate_agent_command(
@@ -155,7 +190,10 @@ def envs_command(name: str | None) -> None:
             graph = spec.causal_graph
             edges = f"{int(graph.contemporaneous.sum())} + {int(graph.lagged.sum())} lagged"
             table.add_row(
-                listed, str(len(spec.observed_names)), edges, ", ".join(spec.shifts),
+                listed,
+                str(len(spec.observed_names)),
+                edges,
+                ", ".join(spec.shifts),
                 spec.description,
             )
         console.print(table)
@@ -169,8 +207,13 @@ def envs_command(name: str | None) -> None:
         ("values", [f"{value:.3g}" for value in spec.interventions.values]),
         ("horizon", [f"{spec.horizon} steps"]),
         ("shifts", list(spec.shifts) or ["none"]),
-        ("edges (the truth)", [f"{a} -> {b}{' (lagged)' if block == 'lagged' else ''}"
-                   for block, a, b in spec.causal_graph.edges()]),
+        (
+            "edges (the truth)",
+            [
+                f"{a} -> {b}{' (lagged)' if block == 'lagged' else ''}"
+                for block, a, b in spec.causal_graph.edges()
+            ],
+        ),
     ):
         console.print(f"  {title}: {', '.join(values)}", highlight=False)
 

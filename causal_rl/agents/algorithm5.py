@@ -176,9 +176,7 @@ class Algorithm5:
         config, acting = self.config, self.config.num_envs
         columns: dict[str, list[torch.Tensor]] = {
             key: []
-            for key in (
-                "observation action log_prob value reward reached terminated done".split()
-            )
+            for key in ("observation action log_prob value reward reached terminated done".split())
         }
         steps = []
         for _ in range(config.rollout_steps):

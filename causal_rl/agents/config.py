@@ -146,7 +146,11 @@ class TrainConfig:
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=3)
-                hint = f"; did you mean {', '.join(near)}?" if near else f" (allowed: {', '.join(known)})"
+                hint = (
+                    f"; did you mean {', '.join(near)}?"
+                    if near
+                    else f" (allowed: {', '.join(known)})"
+                )
                 raise ValueError(f"unknown option {key!r}{hint}")
         return cls(**values)
 

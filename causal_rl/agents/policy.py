@@ -39,7 +39,9 @@ def policy_view(graph: CausalGraph, names: list[str]) -> tuple[NDArray[np.bool_]
         none of either, all positions.
     """
     adjacency = graph.subgraph(names).summary
-    rewards = [name for name, kind in zip(graph.names, graph.kinds, strict=True) if kind == "reward"]
+    rewards = [
+        name for name, kind in zip(graph.names, graph.kinds, strict=True) if kind == "reward"
+    ]
     readable = set(graph.ancestors(rewards, include_self=False)) if rewards else set()
     readable |= {
         name for name, kind in zip(graph.names, graph.kinds, strict=True) if kind == "context"
@@ -88,7 +90,9 @@ class ActorCritic(nn.Module):
         config: encoder, embed_dim, layers, heads and modulation are read.
     """
 
-    def __init__(self, n_variables: int, n_targets: int, n_values: int, config: TrainConfig) -> None:
+    def __init__(
+        self, n_variables: int, n_targets: int, n_values: int, config: TrainConfig
+    ) -> None:
         super().__init__()
         self.n_variables = n_variables
         self.n_targets = n_targets
@@ -106,7 +110,9 @@ class ActorCritic(nn.Module):
             )
         else:
             self.encoder = GraphMLP(n_variables, width, config.layers)
-        self.actor = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, n_targets * n_values))
+        self.actor = nn.Sequential(
+            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, n_targets * n_values)
+        )
         self.critic = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
         # Near-uniform first policy: a confident random start is slow to unlearn.
         last = self.actor[-1]
@@ -160,7 +166,9 @@ class ActorCritic(nn.Module):
         return PolicyOutput(logits, self.critic(features).squeeze(-1))
 
     @torch.no_grad()
-    def act(self, observation: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    def act(
+        self, observation: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions.
 
         Args:

@@ -37,7 +37,9 @@ def ppo_update(
         for start in range(0, rows, config.minibatch_size):
             index = order[start : start + config.minibatch_size]
             advantage = _standardise(batch.advantage[index])
-            log_prob, entropy, value = _evaluate(policy, batch.observation[index], batch.action[index])
+            log_prob, entropy, value = _evaluate(
+                policy, batch.observation[index], batch.action[index]
+            )
             log_ratio = log_prob - batch.log_prob[index]
             ratio = log_ratio.exp()
             clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
@@ -133,7 +135,9 @@ def paper_update(
     }
 
 
-def _evaluate(policy: ActorCritic, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate(
+    policy: ActorCritic, observation: Tensor, action: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log probabilities (rows,) of flat actions, mean entropy (), and values (rows,)."""
     logits, value = policy(observation)
     log_all = torch.log_softmax(logits, -1)

@@ -147,9 +147,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(file, format="png", dpi=120)
 
 
-def _series(
-    history: Sequence[Mapping[str, float]], tag: str
-) -> tuple[list[float], list[float]]:
+def _series(history: Sequence[Mapping[str, float]], tag: str) -> tuple[list[float], list[float]]:
     rows = [(row["env_steps"], row[tag]) for row in history if tag in row]
     return [step for step, _ in rows], [value for _, value in rows]
 

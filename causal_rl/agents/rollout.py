@@ -96,9 +96,7 @@ class ReturnNormaliser:
         mean, variance = float(self.returns.mean()), float(self.returns.var())
         delta, total = mean - self.mean, self.count + count
         self.variance = (
-            self.variance * self.count
-            + variance * count
-            + delta**2 * self.count * count / total
+            self.variance * self.count + variance * count + delta**2 * self.count * count / total
         ) / total
         self.mean += delta * count / total
         self.count = total

@@ -207,7 +207,9 @@ class _Run:
             scores = graph.compare(self.spec.causal_graph).to_dict()
             self.graph_figures = {
                 f"causal/{key}": float(scores[key] or 0.0)
-                for key in (f"{m}_{b}" for b in ("contemporaneous", "lagged") for m in ("shd", "f1"))
+                for key in (
+                    f"{m}_{b}" for b in ("contemporaneous", "lagged") for m in ("shd", "f1")
+                )
             }
         return graph
 

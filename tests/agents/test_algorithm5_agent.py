@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from causal_rl.agents import Algorithm5, TrainConfig, evaluate, measure_yardsticks, policy_controller
+from causal_rl.agents import (
+    Algorithm5,
+    TrainConfig,
+    evaluate,
+    measure_yardsticks,
+    policy_controller,
+)
 from causal_rl.envs import Interventions, SCMEnvSpec
 from causal_rl.graphs import CausalGraph
 from causal_rl.scm import DynamicSCM, Gaussian, Linear, Uniform, Variable
@@ -80,7 +86,9 @@ def test_same_seed_same_run_and_no_global_state(spec):
     assert torch.equal(torch.rand(1), drawn)
     assert any(
         not torch.equal(a, b)
-        for a, b in zip(first.policy.parameters(), run(spec, seed=1).policy.parameters(), strict=True)
+        for a, b in zip(
+            first.policy.parameters(), run(spec, seed=1).policy.parameters(), strict=True
+        )
     )
 
 
@@ -111,9 +119,7 @@ def test_observer_stops_the_run(spec):
 def test_the_store_holds_what_was_done_and_no_reset_rows(spec):
     rows = run(spec).store.all()
     assert rows.do_target.any(axis=1).mean() > 0.3
-    np.testing.assert_array_equal(
-        rows.next_state[rows.do_target], rows.do_value[rows.do_target]
-    )
+    np.testing.assert_array_equal(rows.next_state[rows.do_target], rows.do_value[rows.do_target])
     goal = rows.names.index("goal")
     # A context is held through an episode; a row across a reset would change it.
     np.testing.assert_array_equal(rows.state[:, goal], rows.next_state[:, goal])

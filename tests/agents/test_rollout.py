@@ -18,9 +18,7 @@ def definition(reward, value, next_value, terminated, done, gamma, lam):
             weight = 1.0
             for t in range(start, steps):
                 bootstrap = 0.0 if terminated[t, env] else next_value[t, env]
-                result[start, env] += weight * (
-                    reward[t, env] + gamma * bootstrap - value[t, env]
-                )
+                result[start, env] += weight * (reward[t, env] + gamma * bootstrap - value[t, env])
                 if done[t, env]:
                     break
                 weight *= gamma * lam
