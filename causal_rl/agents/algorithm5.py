@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -174,10 +175,7 @@ class Algorithm5:
     def _rollout(self) -> RolloutBatch:
         """Act for ``rollout_steps`` steps; store every transition, return the policy's own."""
         config, acting = self.config, self.config.num_envs
-        columns: dict[str, list[torch.Tensor]] = {
-            key: []
-            for key in ("observation action log_prob value reward reached terminated done".split())
-        }
+        columns: dict[str, list[torch.Tensor]] = defaultdict(list)
         steps = []
         for _ in range(config.rollout_steps):
             observation = self._tensor(self._current()[:acting])

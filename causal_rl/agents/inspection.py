@@ -1,4 +1,4 @@
-"""Looking at a finished run: its graph against the truth, its policy in its world or a shifted one."""
+"""Looking at a finished run: its graph against the truth, its policy in any shift."""
 
 from __future__ import annotations
 

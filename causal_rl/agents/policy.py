@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class GraphMLP(nn.Module):
         super().__init__()
         sizes = [n_variables] + [width] * layers
         blocks: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             blocks += [nn.Linear(inputs, outputs), nn.Tanh()]
         self.network = nn.Sequential(*blocks)
         self.register_buffer("mask", torch.ones(n_variables))

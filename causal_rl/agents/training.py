@@ -50,7 +50,7 @@ FINAL_SEED_OFFSET = 700_000
 _PROBE_ENVS = 64
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - being stopped is no error
     """A run was stopped by SIGINT; its checkpoint is saved.
 
     Args:
@@ -79,7 +79,8 @@ def resolve_device(name: str) -> torch.device:
         # Torch's own text may run over many lines; the first says what is wrong.
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"device must be cpu, cuda, cuda:N, mps or auto, and present here; got {name!r} ({reason})"
+            f"device must be cpu, cuda, cuda:N, mps or auto, and present here; got {name!r} "
+            f"({reason})"
         ) from error
     return device
 

@@ -56,5 +56,5 @@ def test_world_kwargs_are_yaml_scalars():
 def test_bad_files_are_refused(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match="bad.yaml|stepz"):
+    with pytest.raises(ValueError, match=r"bad\.yaml|stepz"):
         TrainConfig.load(path)
