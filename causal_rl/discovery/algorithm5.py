@@ -27,14 +27,13 @@ from numpy.typing import NDArray
 from causal_rl.discovery.base import (
     ConvergenceWarning,
     GraphLearner,
-    allowed_edges,
     stacked_columns,
 )
 from causal_rl.discovery.linear_path import fit_linear
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood, MaskedMoments
 from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.graphs import CausalGraph, is_dag, project_to_dag
+from causal_rl.graphs import CausalGraph, is_dag, possible_edges, project_to_dag
 
 Array = NDArray[np.float64]
 
@@ -185,7 +184,7 @@ class Algorithm5Learner(GraphLearner):
         if max(float(np.abs(block).max()) for block in columns[:2]) > _LARGEST:
             raise ValueError(f"transitions has values beyond {_LARGEST:g}, whose squares overflow")
         self._collect(*columns)  # line 28
-        allowed = allowed_edges(kinds)
+        allowed = possible_edges(kinds)
         G = self._descend_linear(allowed) if self.mechanism == "linear" else self._descend(allowed)
         tau = self._or_default("threshold")
         within, lagged = (_shrink(block, tau) for block in (G.contemporaneous, G.lagged))  # line 36

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs import possible_edges as allowed_edges
 
-__all__ = ["ConvergenceWarning", "GraphLearner", "allowed_edges", "stacked_columns"]
+__all__ = ["ConvergenceWarning", "GraphLearner", "stacked_columns"]
 
 REWARD_NAME = "reward"
 

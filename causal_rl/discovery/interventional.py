@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.discovery.base import GraphLearner, allowed_edges
+from causal_rl.discovery.base import GraphLearner
 from causal_rl.discovery.do_shift import do_shifts, moved_order
 from causal_rl.discovery.interaction import InteractionModel, RowBasis, Worth
 from causal_rl.discovery.parent_search import Regression, Rules, search_parents
@@ -16,7 +16,7 @@ from causal_rl.discovery.refinement import Limits, refine_parents
 from causal_rl.discovery.reward_parents import select_parents
 from causal_rl.discovery.stream import Summary, TransitionStream
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.graphs import CausalGraph
+from causal_rl.graphs import CausalGraph, possible_edges
 
 Matrix = NDArray[np.float64]
 
@@ -129,7 +129,7 @@ class InterventionalLearner(GraphLearner):
 
     def _learn(self, summary: Summary, kinds: Sequence[str], names: Sequence[str]) -> CausalGraph:
         n, store, rows = summary.n, summary.store, summary.reservoir.rows
-        contemporaneous, lagged = allowed_edges(kinds)
+        contemporaneous, lagged = possible_edges(kinds)
         allowed = np.hstack([contemporaneous.T, lagged.T])
         context = np.array([kind == "context" for kind in kinds])
         reach = moved_order(

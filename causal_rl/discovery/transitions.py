@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +11,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from causal_rl.files import atomic_open
 
 VariableKind = Literal["state", "action", "context"]
 VARIABLE_KINDS: tuple[VariableKind, ...] = ("state", "action", "context")
@@ -197,20 +198,14 @@ class Transitions:
         if target.suffix != ".npz":
             raise ValueError(f"path is {str(target)!r}; transitions are saved to a name in .npz")
         arrays: dict[str, Any] = {k: v for k, v in self._arrays().items() if v is not None}
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    format=np.array(_FORMAT),
-                    names=np.array(self.names),
-                    kinds=np.array(self.kinds),
-                    **arrays,
-                )
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_open(target) as file:
+            np.savez_compressed(
+                file,
+                format=np.array(_FORMAT),
+                names=np.array(self.names),
+                kinds=np.array(self.kinds),
+                **arrays,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -9,7 +9,7 @@ from causal_rl.graphs.acyclicity import (
     is_dag,
     topological_order,
 )
-from causal_rl.graphs.causal_graph import Block, CausalGraph
+from causal_rl.graphs.causal_graph import CausalGraph
 from causal_rl.graphs.comparison import BlockComparison, GraphComparison
 from causal_rl.graphs.kinds import KINDS, Kind, possible_edges
 from causal_rl.graphs.metrics import (
@@ -24,6 +24,7 @@ from causal_rl.graphs.metrics import (
     skeleton_f1,
 )
 from causal_rl.graphs.projection import project_graph, project_to_dag
+from causal_rl.graphs.structure import Block, GraphStructure
 
 __all__ = [
     "KINDS",
@@ -31,6 +32,7 @@ __all__ = [
     "BlockComparison",
     "CausalGraph",
     "GraphComparison",
+    "GraphStructure",
     "Kind",
     "auprc",
     "auprc_lagged",

@@ -194,7 +194,7 @@ def h_expm_torch(W: torch.Tensor) -> torch.Tensor:
 
     _check_tensor(W)
     exponential = torch.linalg.matrix_exp(W * W)
-    value = exponential.diagonal(dim1=-2, dim2=-1).sum(-1) - W.shape[-1]
+    value: torch.Tensor = exponential.diagonal(dim1=-2, dim2=-1).sum(-1) - W.shape[-1]
     if not bool(torch.isfinite(value).all()):
         raise ValueError(
             f"W is too large for exp(W∘W): largest absolute entry {float(W.detach().abs().max()):g}"

@@ -65,7 +65,7 @@ def read_adjacency(
         ValueError: not a square finite matrix, or entries other than 0 and 1 while ``binary``.
     """
     matrix = read_matrix(value, argument, n=n)
-    edges = matrix != 0.0
+    edges: BoolMatrix = matrix != 0.0
     if binary and not np.array_equal(matrix, edges):
         i, j = np.argwhere(matrix != edges)[0]
         raise ValueError(f"{argument} must hold only 0 and 1, got {matrix[i, j]:g} at [{i}, {j}]")

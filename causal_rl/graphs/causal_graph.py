@@ -15,6 +15,7 @@ from causal_rl.graphs.acyclicity import find_cycle, topological_order
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_adjacency, read_matrix
 from causal_rl.graphs.kinds import Kind, possible_edges, read_kinds
 from causal_rl.graphs.names import list_names, name_difference, read_names, unknown_name
+from causal_rl.graphs.structure import Block
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Block = Literal["contemporaneous", "lagged"]
 Scope = Literal["summary", "contemporaneous", "lagged"]
 
 

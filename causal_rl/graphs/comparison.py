@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from causal_rl.graphs import metrics
 from causal_rl.graphs.acyclicity import is_dag
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix
-
-if TYPE_CHECKING:
-    from causal_rl.graphs.causal_graph import CausalGraph
+from causal_rl.graphs.structure import GraphStructure
 
 Score = int | float | None
 
@@ -76,7 +73,7 @@ class GraphComparison:
         }
 
 
-def compare(learned: CausalGraph, truth: CausalGraph) -> GraphComparison:
+def compare(learned: GraphStructure, truth: GraphStructure) -> GraphComparison:
     """Score a learned graph; `CausalGraph.compare` is the public door.
 
     The AUPRC ranks the edges by confidence where the learned graph has it, else by absolute weight,

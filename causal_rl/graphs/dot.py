@@ -9,13 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from causal_rl.graphs.exchange import Edge, edge_list, fields_from_edges, read_edge
 from causal_rl.graphs.kinds import Kind
-
-if TYPE_CHECKING:
-    from causal_rl.graphs.causal_graph import CausalGraph
+from causal_rl.graphs.structure import GraphStructure
 
 _SHAPES: dict[Kind, str] = {
     "state": "ellipse",
@@ -35,7 +33,7 @@ _TOKEN = re.compile(
 )
 
 
-def to_dot(graph: CausalGraph) -> str:
+def to_dot(graph: GraphStructure) -> str:
     """Write a graph as DOT text; see `CausalGraph.to_dot`.
 
     Args:

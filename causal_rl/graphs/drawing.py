@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from causal_rl.files import atomic_open
 from causal_rl.graphs.acyclicity import is_dag, topological_order
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix
-from causal_rl.graphs.files import replacing
+from causal_rl.graphs.comparison import compare
 from causal_rl.graphs.kinds import Kind
+from causal_rl.graphs.structure import GraphStructure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    from causal_rl.graphs.causal_graph import CausalGraph
 
 Status = Literal["right", "missing", "extra", "reversed"]
 
@@ -64,7 +65,7 @@ class _Arrow(NamedTuple):
     lagged: bool
 
 
-def plot(graph: CausalGraph, ax: Axes | None, truth: CausalGraph | None) -> Axes:
+def plot(graph: GraphStructure, ax: Axes | None, truth: GraphStructure | None) -> Axes:
     """Draw both blocks of a graph on one circle; `CausalGraph.plot` is the public door.
 
     Args:
@@ -100,7 +101,7 @@ def plot(graph: CausalGraph, ax: Axes | None, truth: CausalGraph | None) -> Axes
 
 
 def plot_comparison(
-    graph: CausalGraph, truth: CausalGraph, path: str | os.PathLike[str] | None
+    graph: GraphStructure, truth: GraphStructure, path: str | os.PathLike[str] | None
 ) -> Figure:
     """Draw the truth beside a graph; `CausalGraph.plot_comparison` is the public door.
 
@@ -118,19 +119,20 @@ def plot_comparison(
         ValueError: matplotlib knows no format with the path's suffix.
     """
     graph = graph.permute(truth.names)
-    scores = graph.compare(truth)
+    scores = compare(graph, truth)
     side = _panel_size(graph.n)
     width, height = 2 * side + 0.6, 2 * side + 2.0
     figure = _new_figure(width, height)
     order = _causal_order(truth)
     titles = (
         (
-            f"truth: {scores.contemporaneous.n_true} edges inside the step",
-            f"learned: {scores.contemporaneous.n_learned} edges, SHD {scores.contemporaneous.shd}",
+            f"truth: {_count(scores.contemporaneous.n_true)} inside the step",
+            f"learned: {_count(scores.contemporaneous.n_learned)}, "
+            f"SHD {scores.contemporaneous.shd}",
         ),
         (
-            f"truth: {scores.lagged.n_true} edges from t to t+1",
-            f"learned: {scores.lagged.n_learned} edges, SHD {scores.lagged.shd}",
+            f"truth: {_count(scores.lagged.n_true)} from t to t+1",
+            f"learned: {_count(scores.lagged.n_learned)}, SHD {scores.lagged.shd}",
         ),
     )
     inset = min(1.6, 0.45 + 0.085 * max(len(_shorten(name)) for name in graph.names))
@@ -162,16 +164,20 @@ def plot_comparison(
     )
     if path is not None:
         suffix = Path(path).suffix.lstrip(".") or "png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=120)
+        with atomic_open(path) as file:
+            figure.savefig(file, format=suffix, dpi=120)
     return figure
+
+
+def _count(edges: int) -> str:
+    return "1 edge" if edges == 1 else f"{edges} edges"
 
 
 # -------------------------------------------------------------------- what to draw
 
 
 def _statuses(
-    graph: CausalGraph, truth: CausalGraph | None, lagged: bool
+    graph: GraphStructure, truth: GraphStructure | None, lagged: bool
 ) -> list[tuple[int, int, Status]]:
     """List the edges of a block with what is right or wrong about each."""
     b: BoolMatrix = graph.lagged if lagged else graph.contemporaneous
@@ -189,7 +195,7 @@ def _statuses(
     return found
 
 
-def _causal_order(graph: CausalGraph) -> list[int]:
+def _causal_order(graph: GraphStructure) -> list[int]:
     if is_dag(graph.contemporaneous):
         return topological_order(graph.contemporaneous)
     return list(range(graph.n))
@@ -222,7 +228,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _draw_circle(
-    ax: Axes, graph: CausalGraph, order: Sequence[int], arrows: Sequence[_Arrow]
+    ax: Axes, graph: GraphStructure, order: Sequence[int], arrows: Sequence[_Arrow]
 ) -> None:
     n = graph.n
     angles = np.empty(n)
@@ -384,7 +390,7 @@ def _draw_node(ax: Axes, centre: FloatMatrix, radius: float, kind: Kind) -> None
 
 
 def _draw_matrix(
-    ax: Axes, graph: CausalGraph, order: Sequence[int], cells: Sequence[_Arrow]
+    ax: Axes, graph: GraphStructure, order: Sequence[int], cells: Sequence[_Arrow]
 ) -> None:
     from matplotlib.patches import Rectangle
 
@@ -436,7 +442,11 @@ def _arrow_handles(arrows: Sequence[_Arrow], *, marked: bool) -> list[Any]:
     """Legend lines for what is drawn on the circle: status by colour, block by line style."""
     from matplotlib.lines import Line2D
 
-    handles = []
+    styles: tuple[tuple[Any, str], ...] = (
+        ("solid", "inside the step"),
+        (_DOTTED, "from t to t+1"),
+    )
+    handles: list[Any] = []
     if marked:
         handles += [
             Line2D(
@@ -448,7 +458,7 @@ def _arrow_handles(arrows: Sequence[_Arrow], *, marked: bool) -> list[Any]:
     if any(arrow.lagged for arrow in arrows):
         handles += [
             Line2D([], [], color=_COLOURS["right"], linestyle=style, label=label)
-            for style, label in (("solid", "inside the step"), (_DOTTED, "from t to t+1"))
+            for style, label in styles
             if not (marked and style == "solid")
         ]
     return handles

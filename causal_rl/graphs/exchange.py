@@ -13,12 +13,11 @@ import numpy as np
 
 from causal_rl.errors import import_extra
 from causal_rl.graphs.adjacency import FloatMatrix
+from causal_rl.graphs.structure import GraphStructure
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
-
-    from causal_rl.graphs.causal_graph import CausalGraph
 
 
 class Edge(NamedTuple):
@@ -39,7 +38,7 @@ class Edge(NamedTuple):
     confidence: float | None
 
 
-def edge_list(graph: CausalGraph) -> list[Edge]:
+def edge_list(graph: GraphStructure) -> list[Edge]:
     """List the edges with what is known of them, the contemporaneous ones first.
 
     Args:
@@ -159,7 +158,7 @@ def read_edge(parent: str, child: str, attributes: Mapping[str, Any]) -> Edge:
     return Edge(parent, child, int(lag), numbers["weight"], numbers["confidence"])
 
 
-def to_networkx(graph: CausalGraph) -> nx.MultiDiGraph:
+def to_networkx(graph: GraphStructure) -> nx.MultiDiGraph:
     """Turn a graph into a networkx MultiDiGraph, keyed by lag; see `CausalGraph.to_networkx`.
 
     Args:
@@ -208,7 +207,7 @@ def fields_from_networkx(graph: nx.DiGraph) -> dict[str, Any]:
     return {**fields, "allow_cycles": bool(graph.graph.get("allow_cycles", False))}
 
 
-def to_pandas(graph: CausalGraph) -> pd.DataFrame:
+def to_pandas(graph: GraphStructure) -> pd.DataFrame:
     """Turn a graph into a table of edges; see `CausalGraph.to_pandas`.
 
     Args:

@@ -28,7 +28,8 @@ def read_kinds(kinds: Iterable[str] | None, n: int) -> tuple[Kind, ...]:
         ValueError: not n of them, or an unknown kind.
     """
     if kinds is None:
-        return ("state",) * n
+        everything: tuple[Kind, ...] = ("state",)
+        return everything * n
     if isinstance(kinds, str):
         raise TypeError(f"kinds must be a sequence of strings, got the string {kinds!r}")
     checked = tuple(kinds)

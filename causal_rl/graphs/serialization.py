@@ -6,12 +6,10 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from causal_rl.graphs.files import replacing
-
-if TYPE_CHECKING:
-    from causal_rl.graphs.causal_graph import CausalGraph
+from causal_rl.files import atomic_write_text
+from causal_rl.graphs.structure import GraphStructure
 
 FORMAT = "causal_rl.graph"
 VERSION = 1
@@ -26,7 +24,7 @@ _MATRICES = (
 _FIELDS = ("names", "kinds", "allow_cycles", *_BLOCKS, *_MATRICES)
 
 
-def to_dict(graph: CausalGraph) -> dict[str, Any]:
+def to_dict(graph: GraphStructure) -> dict[str, Any]:
     """Describe a graph by plain lists, strings and numbers.
 
     Args:
@@ -89,8 +87,7 @@ def write_json(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         OSError: the file cannot be written.
     """
     text = _pretty(data)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    atomic_write_text(path, text)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
