@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from causal_rl.errors import MissingExtraError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+TRACEBACK_VARIABLE = "CAUSAL_RL_TRACEBACK"
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -57,7 +59,10 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"Errors are one line; with {TRACEBACK_VARIABLE}=1 in the environment they are traced.",
+)
 @click.version_option(package_name="causal_rl")
 def cli() -> None:
     """Agents that learn the causal graph of their world and use it."""
@@ -184,7 +189,10 @@ def envs_command(name: str | None) -> None:
     """List the registered worlds, or describe the world NAME."""
     console = Console()
     if name is None:
-        table = Table("world", "variables", "edges", "shifts", "what it is")
+        table = Table()
+        for title in ("world", "variables", "edges"):
+            table.add_column(title, no_wrap=True)
+        table.add_column("what it is, and its shifts")
         for listed in list_envs():
             spec = resolve_spec(listed)
             graph = spec.causal_graph
@@ -193,8 +201,7 @@ def envs_command(name: str | None) -> None:
                 listed,
                 str(len(spec.observed_names)),
                 edges,
-                ", ".join(spec.shifts),
-                spec.description,
+                f"{spec.description} Shifts: {', '.join(spec.shifts) or 'none'}.",
             )
         console.print(table)
         return
@@ -236,7 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Interrupted, KeyboardInterrupt) as error:
         click.echo(str(error) or "interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except (ValueError, TypeError, MissingExtraError) as error:
+    except (ValueError, TypeError, OSError, MissingExtraError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
         _fail(str(error))
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from types import ModuleType
 
 
@@ -43,3 +45,21 @@ def import_extra(module: str, *, extra: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise MissingExtraError(package, extra) from error
+
+
+def require_extra(package: str, *, extra: str) -> None:
+    """Refuse at once where an optional package is absent, without the cost of importing it.
+
+    Args:
+        package: top-level import name.
+        extra: the extra of ``causal_rl`` that installs it.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    try:
+        found = package in sys.modules or importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise MissingExtraError(package, extra)

@@ -67,8 +67,9 @@ def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
         raise ValueError(f"there is no checkpoint at {str(path)!r}")
     try:
         payload = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{str(path)!r} is no readable checkpoint: {error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{str(path)!r} is no readable checkpoint: {reason}") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise ValueError(f"{str(path)!r} is no checkpoint of this program ({FORMAT})")
     theirs, ours = payload["world"], world_identity(spec)

@@ -119,10 +119,10 @@ class Yardsticks:
     oracle: float
     oracle_horizon: int
 
-    def normalise(self, value: float) -> float:
-        """(value - random) / (oracle - random); NaN where the oracle is no better than random."""
+    def normalise(self, value: float) -> float | None:
+        """(value - random) / (oracle - random); None where the oracle is no better than random."""
         span = self.oracle - self.random
-        return (value - self.random) / span if span > 0 else float("nan")
+        return (value - self.random) / span if span > 0 else None
 
 
 def measure_yardsticks(spec: SCMEnvSpec, *, episodes: int, seed: int) -> Yardsticks:

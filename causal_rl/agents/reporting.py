@@ -16,16 +16,14 @@ from causal_rl.agents.evaluation import Yardsticks
 from causal_rl.files import atomic_open
 from causal_rl.graphs import CausalGraph
 
-# (column title, metric, block) of the graph table.
-_GRAPH_COLUMNS = (
-    ("SHD", "shd", "contemporaneous"),
-    ("SID", "sid", "contemporaneous"),
-    ("F1", "f1", "contemporaneous"),
-    ("AUPRC", "auprc", "contemporaneous"),
-    ("SHD", "shd", "lagged"),
-    ("SID", "sid", "lagged"),
-    ("F1", "f1", "lagged"),
-    ("AUPRC", "auprc", "lagged"),
+# (column title, metric) of the graph table.
+_GRAPH_SCORES = (
+    ("learned", "n_learned"),
+    ("true", "n_true"),
+    ("SHD", "shd"),
+    ("SID", "sid"),
+    ("F1", "f1"),
+    ("AUPRC", "auprc"),
 )
 
 
@@ -60,15 +58,19 @@ def graph_rows(graph: CausalGraph, truth: CausalGraph, *, seed: int) -> dict[str
 
 def graph_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """The rows of `graph_rows` as a table; a dash where a score is undefined."""
-    table = Table(title="Graph against the truth (reversal = 1; SID by gadjid)")
+    table = Table(title="Graphs against the truth (a reversal counts 1; SID by gadjid)")
+    table.add_column("edges")
     table.add_column("graph")
-    for title, _, block in _GRAPH_COLUMNS:
-        where = "within step" if block == "contemporaneous" else "lagged"
-        table.add_column(f"{title}\n{where}", justify="right")
-    for name, scores in rows.items():
-        table.add_row(
-            name, *(_number(scores[f"{metric}_{block}"]) for _, metric, block in _GRAPH_COLUMNS)
-        )
+    for title, _ in _GRAPH_SCORES:
+        table.add_column(title, justify="right")
+    for block, label in (("contemporaneous", "within step"), ("lagged", "lagged")):
+        for index, (name, scores) in enumerate(rows.items()):
+            table.add_row(
+                "" if index else label,
+                name,
+                *(_number(scores[f"{metric}_{block}"]) for _, metric in _GRAPH_SCORES),
+                end_section=index == len(rows) - 1,
+            )
     return table
 
 
@@ -77,14 +79,19 @@ def return_table(summary: Mapping[str, Any]) -> Table:
     table = Table(title="Mean return per episode")
     for column in ("policy", "return", "normalised"):
         table.add_column(column, justify="left" if column == "policy" else "right")
-    span = summary["return_oracle"] - summary["return_random"]
+    yardsticks = Yardsticks(
+        random=summary["return_random"],
+        noop=summary["return_noop"],
+        oracle=summary["return_oracle"],
+        oracle_horizon=summary["oracle_horizon"],
+    )
     for label, key in (
         ("learned policy", "return_mean"),
         ("random interventions", "return_random"),
         ("no intervention", "return_noop"),
         (f"oracle planner (horizon {summary['oracle_horizon']})", "return_oracle"),
     ):
-        normalised = (summary[key] - summary["return_random"]) / span if span > 0 else None
+        normalised = yardsticks.normalise(summary[key])
         table.add_row(label, f"{summary[key]:.3f}", _number(normalised))
     return table
 
@@ -128,14 +135,17 @@ def plot_learning_curve(
             left.axhline(value, color=style[:2], linestyle="--", label=label)
     left.set(xlabel="environment steps", ylabel="return per episode", title="Return")
     left.legend(fontsize=8)
+    errors: list[list[float]] = []
     for tag, label, style in (
-        ("causal/shd_contemporaneous", "within step", "C0"),
-        ("causal/shd_lagged", "lagged", "C1"),
+        ("causal/shd_contemporaneous", "within step", "C0-"),
+        ("causal/shd_lagged", "lagged", "C1--"),
     ):
         steps, values = _series(history, tag)
+        errors.append(values)
         right.step(steps, values, style, where="post", label=label)
     right.set(xlabel="environment steps", ylabel="SHD to the truth [edges]", title="Learned graph")
-    right.set_ylim(bottom=-0.2)
+    top = max((max(values, default=0.0) for values in errors), default=0.0)
+    right.set_ylim(-0.05 * max(top, 1.0), 1.1 * max(top, 1.0))
     right.yaxis.get_major_locator().set_params(integer=True)
     right.legend(fontsize=8)
     return figure

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint
@@ -29,6 +28,7 @@ from causal_rl.agents.evaluation import (
     measure_yardsticks,
     policy_controller,
 )
+from causal_rl.agents.progress import progress_display
 from causal_rl.agents.reporting import (
     graph_rows,
     plot_learning_curve,
@@ -128,14 +128,19 @@ def train(
             written then.
         Interrupted: SIGINT came; a checkpoint is saved.
     """
-    run = _prepare(config)
     folder = default_folder(config) if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(
             f"out must be a new or empty folder, got {str(folder)!r}; to go on with a run, "
             "use --resume"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    run = _prepare(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"out must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from error
     _write_config(folder, config)
     return _execute(run, folder, console or Console())
 
@@ -163,17 +168,18 @@ def resume(
         Interrupted: SIGINT came; a checkpoint is saved.
     """
     config = load_config(folder)
-    changes = {"steps": steps, "device": device}
-    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v is not None})
+    config = dataclasses.replace(
+        config,
+        steps=config.steps if steps is None else steps,
+        device=config.device if device is None else device,
+    )
     run = _prepare(config)
     checkpoint = folder / CHECKPOINT_FILE
     if checkpoint.is_file():
         state = load_checkpoint(checkpoint, run.spec)
-        if config.steps < state["algorithm"]["env_steps"]:
-            raise ValueError(
-                f"steps must be at least the {state['algorithm']['env_steps']} already taken, "
-                f"got {config.steps}"
-            )
+        taken = state["algorithm"]["env_steps"]
+        if steps is not None and steps < taken:
+            raise ValueError(f"steps must be at least the {taken} already taken, got {steps}")
         run.algorithm.load_state_dict(state["algorithm"])
         run.seconds = float(state["seconds"])
         run.score_graph()
@@ -246,7 +252,7 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
     first_step = algorithm.progress.env_steps
     with (
         RunLogger(folder, first_step=first_step) as logger,
-        _progress_bar(console, config.steps, first_step) as show,
+        progress_display(console, config.steps, first_step) as show,
         _sigint_flag() as stop,
     ):
 
@@ -327,41 +333,6 @@ def summarise(
         **learned,
         "baselines": {name: row for name, row in rows.items() if name != "learned"},
     }
-
-
-@contextmanager
-def _progress_bar(console: Console, steps: int, done: int) -> Iterator[Any]:
-    """A bar with the figures that matter; yields a function that moves it."""
-    bar = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with bar:
-        task = bar.add_task("training", total=steps, completed=min(done, steps), figures="")
-
-        def show(progress: Any, fps: float) -> None:
-            latest.update(
-                {k: v for k, v in progress.figures.items() if k in wanted},
-            )
-            shown = [text.format(latest[key]) for key, text in wanted.items() if key in latest]
-            bar.update(
-                task,
-                completed=min(progress.env_steps, steps),
-                figures="  ".join([*shown, f"{fps:,.0f} steps/s"]),
-            )
-
-        latest: dict[str, float] = {}
-        wanted = {
-            "rollout/ep_rew_mean": "return {:.2f}",
-            "eval/mean_reward": "eval {:.2f}",
-            "causal/edges_contemporaneous": "edges {:.0f}",
-            "causal/edges_lagged": "+ {:.0f} lagged",
-        }
-        yield show
 
 
 class _Stop:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
 from causal_rl.discovery import Transitions, learner_options, make_learner
 from causal_rl.envs import RandomGraphOptions, resolve_spec
-from causal_rl.errors import MissingExtraError
+from causal_rl.errors import require_extra
 
 ENV = "er-scm"
 MECHANISMS = ("linear", "tanh", "mlp")
@@ -79,8 +78,7 @@ def prepare() -> None:
         MissingExtraError: one is absent.
     """
     for package in _PEERS:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, _EXTRA)
+        require_extra(package, extra=_EXTRA)
 
 
 def grid(seeds: int, smoke: bool) -> list[Cell]:

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from causal_rl.discovery.base import GraphLearner, stacked_columns
 from causal_rl.discovery.options import check_number
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.errors import import_extra
+from causal_rl.errors import import_extra, require_extra
 from causal_rl.graphs import CausalGraph, possible_edges, project_to_dag
 
 Array = NDArray[np.float64]
+
+_EXTRA = "discovery"
 
 
 class PooledLearner(GraphLearner):
@@ -53,13 +55,20 @@ class PooledLearner(GraphLearner):
         self.standardise = standardise
         self._rows: Array | None = None
 
+    package: ClassVar[str]
+
     @abstractmethod
     def _weights(self, columns: Array) -> Array:
         """The peer's weights before any threshold, ``(m, m)``, from its own copy ``(N, m)``."""
 
     def check_options(self) -> None:
-        """Validate the options; see `GraphLearner.check_options`."""
+        """Validate the options, and that the peer is installed; see `GraphLearner.check_options`.
+
+        Raises:
+            MissingExtraError: the peer's package is not installed.
+        """
         super().check_options()
+        require_extra(self.package, extra=_EXTRA)
         check_number("sparsity", self.sparsity, least=0.0)
         check_number("threshold", self.threshold, least=0.0)
         if not isinstance(self.standardise, bool):
@@ -120,10 +129,11 @@ class NotearsLearner(PooledLearner):
     """
 
     name: ClassVar[str] = "notears"
+    package: ClassVar[str] = "castle"
 
     def _weights(self, columns: Array) -> Array:
         with _quiet():
-            notears = import_extra("castle.algorithms", extra="discovery").Notears(
+            notears = import_extra("castle.algorithms", extra=_EXTRA).Notears(
                 lambda1=self.sparsity, w_threshold=self.threshold
             )
             notears.learn(columns)
@@ -141,6 +151,7 @@ class DagmaLearner(PooledLearner):
     """
 
     name: ClassVar[str] = "dagma"
+    package: ClassVar[str] = "dagma"
 
     def __init__(
         self,
@@ -159,7 +170,7 @@ class DagmaLearner(PooledLearner):
 
     def _weights(self, columns: Array) -> Array:
         with _quiet():
-            model = import_extra("dagma.linear", extra="discovery").DagmaLinear(loss_type="l2")
+            model = import_extra("dagma.linear", extra=_EXTRA).DagmaLinear(loss_type="l2")
             # fit centres its argument in place: `columns` is ours, made for this call.
             weights = model.fit(columns, lambda1=self.sparsity, w_threshold=0.0)
         return np.asarray(weights, dtype=np.float64)

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -336,8 +337,18 @@ def _load(text: str, place: str) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = previous
-        raise ValueError(f"env {text!r}: loading {place} failed: {_one_line(error)}") from error
+        line = _line_in(error, str(path))
+        raise ValueError(f"env {text!r}: {place}{line} failed: {_one_line(error)}") from error
     return module
+
+
+def _line_in(error: BaseException, file: str) -> str:
+    """ ", line N" for the deepest frame of ``file`` that the error went through, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines.append(error.lineno)
+    return f", line {lines[-1]}" if lines and lines[-1] is not None else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 
 from causal_rl.graphs import CausalGraph
 
@@ -24,16 +23,6 @@ def example(**changes):
         "lagged_confidence": [[0.9, 0.1, 0], [0, 0, 0], [1, 0, 0]],
     }
     return CausalGraph(**{**arguments, **changes})
-
-
-@st.composite
-def graphs(draw, max_n=6):
-    n = draw(st.integers(1, max_n))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    order = rng.permutation(n)
-    upper = np.triu(rng.random((n, n)) < draw(st.floats(0, 1)), 1)
-    lagged = rng.random((n, n)) < draw(st.floats(0, 0.5))
-    return CausalGraph(upper[np.ix_(order, order)], lagged)
 
 
 def test_the_parts_are_kept_and_the_rest_has_defaults():
