@@ -134,7 +134,7 @@ def plot_learning_curve(
         ):
             left.axhline(value, color=style[:2], linestyle="--", label=label)
     left.set(xlabel="environment steps", ylabel="return per episode", title="Return")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="center right")
     errors: list[list[float]] = []
     for tag, label, style in (
         ("causal/shd_contemporaneous", "within step", "C0-"),

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from causal_rl.errors import MissingExtraError, import_extra, require_extra
+from causal_rl.files import atomic_open, atomic_write_text
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file.txt"
+    atomic_write_text(path, "old")
+
+    def fail_half_way() -> None:
+        with atomic_open(path) as file:
+            file.write(b"half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    atomic_write_text(path, "new: ä")
+    assert path.read_text(encoding="utf-8") == "new: ä"
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    plain, ours = tmp_path / "plain", tmp_path / "ours"
+    plain.write_text("")
+    atomic_write_text(ours, "")
+    assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_extras():
+    assert import_extra("json.decoder", extra="none").__name__ == "json.decoder"
+    require_extra("json", extra="none")
+    for call in (import_extra, require_extra):
+        with pytest.raises(MissingExtraError, match=r"pip install 'causal_rl\[some\]'"):
+            call("no_such_package_at_all", extra="some")
+
+
+def test_a_broken_package_is_not_reported_as_absent(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency") as caught:
+        import_extra("broken_package", extra="some")
+    assert not isinstance(caught.value, MissingExtraError)
