@@ -343,7 +343,7 @@ def _load(text: str, place: str) -> ModuleType:
 
 
 def _line_in(error: BaseException, file: str) -> str:
-    """ ", line N" for the deepest frame of ``file`` that the error went through, or nothing."""
+    """Where in ``file`` the error arose, as ``, line N``; empty if it never was there."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == file]
     if isinstance(error, SyntaxError) and error.filename == file:
