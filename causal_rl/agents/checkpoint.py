@@ -22,7 +22,8 @@ def world_identity(spec: SCMEnvSpec) -> dict[str, Any]:
         spec: the world.
 
     Returns:
-        Plain values: name, observed variables and their kinds, what may be set and to what.
+        Plain values: name, observed variables and their kinds, what may be set and to what, and
+        the true edges, so that a world that was edited meanwhile is another one.
     """
     return {
         "name": spec.name,
@@ -31,6 +32,7 @@ def world_identity(spec: SCMEnvSpec) -> dict[str, Any]:
         "settable": list(spec.interventions.settable),
         "values": list(spec.interventions.values),
         "horizon": spec.horizon,
+        "edges": [list(edge) for edge in spec.causal_graph.edges()],
     }
 
 

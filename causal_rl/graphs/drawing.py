@@ -160,7 +160,7 @@ def plot_comparison(
         drawn += arrows + cells
     handles = [handle for handle in _status_handles(drawn) + _kind_handles(graph.kinds) if handle]
     figure.legend(
-        handles=handles, loc="lower center", ncol=len(handles), frameon=False, fontsize=10
+        handles=handles, loc="lower center", ncol=max(1, len(handles)), frameon=False, fontsize=10
     )
     if path is not None:
         suffix = Path(path).suffix.lstrip(".") or "png"
