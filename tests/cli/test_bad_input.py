@@ -6,14 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import SMALL, run
+from program import SMALL, run
 
 WORLD = """
 import numpy as np

@@ -2,15 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from program import run
 
 from causal_rl.agents import TrainConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import run
 
 
 def test_evaluate_graph_as_table_json_and_picture(finished, tmp_path, capsys):

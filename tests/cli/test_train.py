@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from program import SMALL, run, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from causal_rl.agents import TrainConfig
 from causal_rl.discovery import Transitions
 from causal_rl.graphs import CausalGraph
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import SMALL, run, start
 
 ROOT = Path(__file__).parents[2]
 
