@@ -158,8 +158,9 @@ def h_logdet(W: ArrayLike, s: float = 1.0) -> tuple[float, FloatMatrix]:
         The value (0 for an acyclic matrix, up to rounding) and the gradient (n, n) float64.
 
     Raises:
-        TypeError: the entries are not real numbers.
-        ValueError: not a square finite matrix, s not positive, or W outside of the domain.
+        TypeError: the entries, or s, are not real numbers.
+        ValueError: not a square finite matrix, s not positive, W outside of the domain, or weights
+            so large that the gradient overflows.
     """
     weights = read_matrix(W, "W")
     _check_s(s)
@@ -171,9 +172,11 @@ def h_logdet(W: ArrayLike, s: float = 1.0) -> tuple[float, FloatMatrix]:
         raise ValueError(_outside_domain(s))
     value = float(len(weights) * np.log(s) - np.log(pivots).sum())
     # Solving costs little, and stays exact to rounding close to the edge of the domain.
-    gradient = 2.0 * weights * np.linalg.inv(matrix).T
+    with np.errstate(all="ignore"):
+        gradient = 2.0 * weights * np.linalg.inv(matrix).T
     if not np.isfinite(gradient).all():
-        raise ValueError(_outside_domain(s))
+        largest = np.abs(weights).max()
+        raise ValueError(f"W is too large for the gradient: largest absolute entry {largest:g}")
     return value, gradient
 
 
@@ -249,6 +252,8 @@ def _m_matrix_pivots(matrix: FloatMatrix) -> FloatMatrix:
 
 
 def _check_s(s: float) -> None:
+    if isinstance(s, bool) or not isinstance(s, int | float | np.number):
+        raise TypeError(f"s must be a number, got {s!r}")
     if not (np.isfinite(s) and s > 0.0):
         raise ValueError(f"s must be a positive finite number, got {s}")
 

@@ -89,6 +89,8 @@ class CausalGraph:
                 kind is unknown, the contemporaneous diagonal is nonzero, or the contemporaneous
                 block is cyclic (the message shows the cycle).
         """
+        if not isinstance(allow_cycles, bool | np.bool_):
+            raise TypeError(f"allow_cycles must be True or False, got {allow_cycles!r}")
         edges = read_adjacency(contemporaneous, "contemporaneous")
         n = len(edges)
         checked_names = read_names(names, n)

@@ -30,8 +30,8 @@ def read_kinds(kinds: Iterable[str] | None, n: int) -> tuple[Kind, ...]:
     if kinds is None:
         everything: tuple[Kind, ...] = ("state",)
         return everything * n
-    if isinstance(kinds, str):
-        raise TypeError(f"kinds must be a sequence of strings, got the string {kinds!r}")
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+        raise TypeError(f"kinds must be a sequence of strings, got {kinds!r}")
     checked = tuple(kinds)
     if len(checked) != n:
         raise ValueError(f"kinds must have {n} entries, one a variable, got {len(checked)}")

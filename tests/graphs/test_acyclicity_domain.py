@@ -81,3 +81,14 @@ def test_bad_tensors_are_refused(function):
             function(bad)
     with pytest.raises(ValueError, match="W must be finite"):
         function(torch.full((2, 2), float("nan")))
+
+
+def test_weights_whose_gradient_overflows_are_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"W is too large for the gradient.*1e\+100"):
+        h_logdet(np.triu(np.full((3, 3), 1e100), 1))
+
+
+@pytest.mark.parametrize("s", ["a", True, None])
+def test_s_that_is_no_number_is_named(s):
+    with pytest.raises(TypeError, match="s must be a number"):
+        h_logdet(np.zeros((2, 2)), s)
