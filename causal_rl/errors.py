@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from types import ModuleType
 
 
@@ -58,7 +57,7 @@ def require_extra(package: str, *, extra: str) -> None:
         MissingExtraError: the package is not installed.
     """
     try:
-        found = package in sys.modules or importlib.util.find_spec(package) is not None
+        found = importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:
         found = False
     if not found:
