@@ -27,7 +27,7 @@ from causal_rl.agents import (
     train,
 )
 from causal_rl.benchmarks.command import benchmark_command
-from causal_rl.envs import list_envs, resolve_spec
+from causal_rl.envs import Interventions, list_envs, resolve_spec
 from causal_rl.errors import MissingExtraError
 
 EXIT_BAD_INPUT = 2
@@ -211,7 +211,7 @@ def envs_command(name: str | None) -> None:
     for title, values in (
         ("observed", [f"{n} ({k})" for n, k in observed]),
         ("settable", list(spec.interventions.settable)),
-        ("values", [f"{value:.3g}" for value in spec.interventions.values]),
+        ("values", _offered(spec.interventions)),
         ("horizon", [f"{spec.horizon} steps"]),
         ("shifts", list(spec.shifts) or ["none"]),
         (
@@ -248,6 +248,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _fail(str(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _offered(interventions: Interventions) -> list[str]:
+    """The values on offer, by variable where they differ."""
+    table = interventions.table
+    if (table == table[0]).all():
+        return [f"{value:.3g}" for value in table[0]]
+    return [
+        f"{name} {' '.join(f'{value:.3g}' for value in row)}"
+        for name, row in zip(interventions.settable, table, strict=True)
+    ]
 
 
 def _fail(message: str) -> None:

@@ -30,7 +30,7 @@ def world_identity(spec: SCMEnvSpec) -> dict[str, Any]:
         "observed": list(spec.observed_names),
         "kinds": list(spec.observed_kinds),
         "settable": list(spec.interventions.settable),
-        "values": list(spec.interventions.values),
+        "values": spec.interventions.table.tolist(),
         "horizon": spec.horizon,
         "edges": [list(edge) for edge in spec.causal_graph.edges()],
     }

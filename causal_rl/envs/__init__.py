@@ -1,5 +1,6 @@
 """SCM worlds as Gymnasium environments, scalar and vector, over one specification."""
 
+from causal_rl.envs.counterfactual import Do, counterfactual
 from causal_rl.envs.interventions import ActionTables, Interventions
 from causal_rl.envs.registry import (
     list_envs,
@@ -25,6 +26,7 @@ register_built_in()
 
 __all__ = [
     "ActionTables",
+    "Do",
     "Interventions",
     "ProxyOptions",
     "RandomGraphOptions",
@@ -34,6 +36,7 @@ __all__ = [
     "Shift",
     "WorldOptions",
     "change_mechanism",
+    "counterfactual",
     "flip_mechanisms",
     "list_envs",
     "make_env",

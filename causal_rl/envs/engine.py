@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.scm import DynamicSCM, episode_key, uniform_at
+from causal_rl.scm import DynamicSCM, Trajectory, episode_key, uniform_at
 
 #: Noise rows drawn in one go: a lone environment draws its whole episode, a thousand one step.
 _ROWS_AHEAD = 256
@@ -71,6 +72,8 @@ class Engine:
         self.started: _Bools = np.zeros(num_envs, dtype=np.bool_)
         self._tape = NoiseTape(self.scm, num_envs, spec.horizon)
         self._key: NDArray[np.uint64] = episode_key(self.seed, self.episode)
+        # Noise has an address, so that actions are all that an episode has to remember.
+        self._actions: deque[NDArray[np.int32]] = deque(maxlen=spec.horizon)
 
     def reseed(self, rows: _Bools, seed: NDArray[np.uint64]) -> None:
         """Give rows (num_envs,) the seeds (num_envs,); their next episode is number 0."""
@@ -89,13 +92,20 @@ class Engine:
             self.values = self.values.copy(order="K")
             self.values[rows] = self.scm.initial(self._tape.draw(self._key[rows], self.step[rows]))
 
-    def advance(self, do_mask: _Bools, do_value: _Floats, cost: _Floats) -> _Floats:
+    def advance(
+        self,
+        do_mask: _Bools,
+        do_value: _Floats,
+        cost: _Floats,
+        action: NDArray[np.integer],
+    ) -> _Floats:
         """One step of every row.
 
         Args:
             do_mask: (num_envs, n).
             do_value: (num_envs, n).
             cost: (num_envs,).
+            action: (num_envs,), ``target * n_values + value index``, for the log.
 
         Returns:
             Rewards (num_envs,).
@@ -113,7 +123,48 @@ class Engine:
             self._tape.forget()
             raise
         self.step, self.values = step, values
+        self._actions.append(action.astype(np.int32))
         return reward
+
+    def natural(self) -> _Floats:
+        """Values (num_envs, n) of the coming step if nothing is set in it; the state stays."""
+        noise = self._tape.draw(self._key, self.step + 1)
+        return self.scm.step(self.values, noise)
+
+    def set_world(self, spec: SCMEnvSpec) -> None:
+        """Go on in another world: values, seeds and counters stay; see ``SCMEnv.set_world``."""
+        self.spec, self.scm = spec, spec.scm
+        self._tape = NoiseTape(self.scm, len(self.seed), spec.horizon)
+        self._actions = deque(maxlen=spec.horizon)
+
+    def trajectory(self, row: int) -> Trajectory:
+        """The present episode of a row, from its start to now, by running it again.
+
+        Raises:
+            ValueError: no step was made in it, or it began before the log did.
+        """
+        steps = int(self.step[row])
+        if not self.started[row] or steps < 1:
+            raise ValueError("there is no trajectory yet: call reset and step first")
+        if steps > len(self._actions):
+            raise ValueError(
+                "this episode began before set_state or set_world, and what was done then is not "
+                "known here; call reset to begin another"
+            )
+        actions = [int(codes[row]) for codes in list(self._actions)[-steps:]]
+        target, index = np.divmod(actions, self.spec.action_tables.n_values)
+        mask, value, _ = self.spec.action_tables.decode(np.stack([target, index], axis=1))
+        key = np.repeat(self._key[row : row + 1], steps + 1)
+        noise = self._tape.draw(key, np.arange(steps + 1))
+        noise[1:, self.scm.contexts] = 0.0
+        exogenous = Trajectory(
+            values=np.zeros((steps + 1, 1, self.scm.n)),
+            noise=noise[:, None],
+            do_mask=mask[:, None],
+            do_value=value[:, None],
+            reward=None,
+        )
+        return self.scm.counterfactual(exogenous, *exogenous.do)
 
     def _rekey(self) -> None:
         self._key = episode_key(self.seed, self.episode)
@@ -145,4 +196,5 @@ class Engine:
             taken[key] = given.astype(own.dtype)
         for key, array in taken.items():
             setattr(self, key, array)
+        self._actions.clear()
         self._rekey()

@@ -55,10 +55,22 @@ class ActionTables:
             ValueError: wrong shape, not integers, or out of range.
         """
         target, index = self.check(actions)
+        return self.setting(target, target * self.n_values + index)
+
+    def setting(
+        self, target: NDArray[np.int64], code: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+        """As :meth:`decode`, from what :meth:`check` has passed.
+
+        Args:
+            target: int64 (batch,).
+            code: int64 (batch,), ``target * n_values + value index``.
+        """
+        # Every index was looked at; mode="clip" spares a second look.
         return (
-            self.mask.take(target, axis=1).T,
-            self.value.take(target * self.n_values + index, axis=1).T,
-            self.cost.take(target),
+            self.mask.take(target, axis=1, mode="clip").T,
+            self.value.take(code, axis=1, mode="clip").T,
+            self.cost.take(target, mode="clip"),
         )
 
     def check(self, actions: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -73,8 +85,10 @@ class ActionTables:
                 f"actions must be integers of shape (batch, 2), got {array.dtype} of shape "
                 f"{array.shape}"
             )
-        target, index = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
-        outside = (target < 0) | (target >= self.n_targets) | (index < 0) | (index >= self.n_values)
+        target, index = array.T.astype(np.int64)
+        # Read as unsigned, a negative number is a huge one.
+        outside = target.view(np.uint64) >= self.n_targets
+        outside |= index.view(np.uint64) >= self.n_values
         if outside.any():
             bad = int(np.argmax(outside))
             raise ValueError(
@@ -93,7 +107,8 @@ class Interventions:
 
     Args:
         settable: names of the variables that may be set.
-        values: the values on offer, the same for every target.
+        values: the values on offer: the same for every target, or a mapping from each settable
+            name to its own, all of one length (as where a variable has categories).
         cost: what setting a variable takes off the reward of that step: one number for all, or a
             mapping from name to number (names left out cost 0).
 
@@ -103,7 +118,7 @@ class Interventions:
     """
 
     settable: Sequence[str]
-    values: Sequence[float] = DEFAULT_VALUES
+    values: Sequence[float] | Mapping[str, Sequence[float]] = DEFAULT_VALUES
     cost: Mapping[str, float] | float = 0.0
 
     def __post_init__(self) -> None:
@@ -117,9 +132,7 @@ class Interventions:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"settable names {twice[0]!r} twice")
-        values = tuple(float(v) for v in self.values)
-        if not values or not all(math.isfinite(v) for v in values):
-            raise ValueError(f"values must be one or more finite numbers, got {list(values)}")
+        values = _checked_values(self.values, names)
         if isinstance(self.cost, Mapping):
             unknown = [name for name in self.cost if name not in names]
             if unknown:
@@ -145,12 +158,49 @@ class Interventions:
 
     def space(self) -> spaces.MultiDiscrete:
         """The Gymnasium action space, ``MultiDiscrete([targets + 1, values])``."""
-        return spaces.MultiDiscrete([len(self.settable) + 1, len(self.values)])
+        return spaces.MultiDiscrete([len(self.settable) + 1, self.n_values])
+
+    @property
+    def n_values(self) -> int:
+        """Values on offer for each target."""
+        return self.table.shape[1]
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """The values by target, float64 (settable, n_values)."""
+        if isinstance(self.values, Mapping):
+            return np.array([self.values[name] for name in self.settable])
+        return np.tile(np.asarray(self.values, dtype=np.float64), (len(self.settable), 1))
+
+    def action(self, name: str, value: float) -> NDArray[np.int64]:
+        """The action that sets a variable.
+
+        Args:
+            name: a settable variable.
+            value: one of the values on offer for it.
+
+        Returns:
+            int64 (2,), target and value index.
+
+        Raises:
+            ValueError: another name or value.
+        """
+        if name not in self.settable:
+            raise ValueError(f"{name!r} is not settable; settable: {', '.join(self.settable)}")
+        row = self.settable.index(name)
+        offered = self.table[row]
+        match = np.flatnonzero(offered == value)
+        if not len(match):
+            raise ValueError(
+                f"value of {name!r} must be one of {', '.join(f'{v:g}' for v in offered)}, got "
+                f"{value!r}"
+            )
+        return np.array([row + 1, match[0]], dtype=np.int64)
 
     def all_actions(self) -> NDArray[np.int64]:
         """Every action that differs in effect, int64 (1 + targets * values, 2), the no-op first."""
         targets, values = np.meshgrid(
-            np.arange(1, len(self.settable) + 1), np.arange(len(self.values)), indexing="ij"
+            np.arange(1, len(self.settable) + 1), np.arange(self.n_values), indexing="ij"
         )
         rows = np.stack([targets.ravel(), values.ravel()], axis=1)
         return np.vstack([np.zeros((1, 2), dtype=np.int64), rows]).astype(np.int64)
@@ -172,14 +222,15 @@ class Interventions:
                 f"{', '.join(names)}"
             )
         mask = np.zeros((len(names), len(self.settable) + 1), dtype=np.bool_)
+        value = np.zeros((len(names), len(self.settable) + 1, self.n_values))
         for target, name in enumerate(self.settable, start=1):
             mask[columns[name], target] = True
-        value = np.where(mask[:, :, None], np.asarray(self.values), 0.0)
+            value[columns[name], target] = self.table[target - 1]
         return ActionTables(
             mask=mask,
             value=np.ascontiguousarray(value.reshape(len(names), -1)),
             cost=self.costs,
-            n_values=len(self.values),
+            n_values=self.n_values,
         )
 
     def decode(
@@ -199,3 +250,25 @@ class Interventions:
             ValueError: bad actions, or a settable name missing from ``names``.
         """
         return self.tables(names).decode(actions)
+
+
+def _checked_values(
+    given: Sequence[float] | Mapping[str, Sequence[float]], names: tuple[str, ...]
+) -> tuple[float, ...] | dict[str, tuple[float, ...]]:
+    if not isinstance(given, Mapping):
+        return _numbers(given, "values")
+    if set(given) != set(names):
+        odd = sorted(set(given) ^ set(names))[0]
+        raise ValueError(f"values must name every settable variable and no other; see {odd!r}")
+    values = {name: _numbers(given[name], f"values of {name!r}") for name in names}
+    lengths = {len(v) for v in values.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"values must be equally many for every variable, got {sorted(lengths)}")
+    return values
+
+
+def _numbers(given: Sequence[float], what: str) -> tuple[float, ...]:
+    values = tuple(float(v) for v in given)
+    if not values or not all(math.isfinite(v) for v in values):
+        raise ValueError(f"{what} must be one or more finite numbers, got {list(values)}")
+    return values

@@ -263,7 +263,7 @@ def _from_name(text: str, kwargs: dict[str, Any]) -> SCMEnvSpec:
         raise ValueError(
             f"env {name!r} has no option {unknown!r}; its options are {', '.join(allowed)}"
         )
-    return world.build(world.options(**kwargs))
+    return world.make(**kwargs)
 
 
 def _with_options(spec: SCMEnvSpec, kwargs: dict[str, Any]) -> SCMEnvSpec:

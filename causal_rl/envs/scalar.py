@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
@@ -11,10 +11,12 @@ import numpy as np
 from gymnasium import error
 from numpy.typing import NDArray
 
+from causal_rl.envs.counterfactual import Do, counterfactual, with_costs
 from causal_rl.envs.engine import Engine
 from causal_rl.envs.interventions import Interventions
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.graphs import CausalGraph
+from causal_rl.scm import Trajectory
 
 _EVERY = np.ones(1, dtype=np.bool_)
 
@@ -117,13 +119,89 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         column = target * self._shape[1] + index
         mask = self._tables.mask[:, target : target + 1].T
         value = self._tables.value[:, column : column + 1].T
-        reward = engine.advance(mask, value, self._tables.cost[target : target + 1])
+        cost = self._tables.cost[target : target + 1]
+        reward = engine.advance(mask, value, cost, np.array([column]))
         if self._columns is None:
             info = {"do_target": mask[0].copy(), "do_value": value[0].copy()}
         else:
             info = {"do_target": mask[0, self._columns], "do_value": value[0, self._columns]}
         truncated = bool(engine.step[0] >= self.scm_spec.horizon)
         return self._observation(), float(reward[0]), False, truncated, info
+
+    def natural_action(self) -> NDArray[np.float64]:
+        """What the settable variables would be in the coming step if nothing were set.
+
+        It is what an agent that follows its intent is about to do, hidden causes and all, and
+        (targets - 1,) numbers in the order of ``interventions.settable``. The state stays as it is.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if not self._engine.started[0]:
+            raise error.ResetNeeded("call reset before natural_action")
+        natural = self._engine.natural()[0]
+        return natural[[self.scm_spec.scm.names.index(n) for n in self.interventions.settable]]
+
+    def see(self) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """One step in which nothing is set: every variable follows its own mechanism."""
+        return self.step(np.zeros(2, dtype=np.int64))
+
+    def do(
+        self, name: str, value: float
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """One step in which a variable is set.
+
+        Args:
+            name: a settable variable.
+            value: one of the values on offer for it.
+
+        Raises:
+            ValueError: another name or value.
+        """
+        return self.step(self.interventions.action(name, value))
+
+    def ctf_do(
+        self, policy: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]]
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """One step decided in view of the natural action (Bareinboim, Forney & Pearl 2015).
+
+        The noise of the step is the one that made the natural action: an agent that overrides its
+        intent does so in the same situation. No policy of the observation alone can do as much
+        where a hidden variable causes both action and reward.
+
+        Args:
+            policy: from the observation (n_observed,) and :meth:`natural_action` to an action (2,);
+                target 0 lets the natural action happen.
+        """
+        return self.step(policy(self._observation(), self.natural_action()))
+
+    def trajectory(self) -> Trajectory:
+        """The present episode so far with its noise, an oracle: ``scm.Trajectory`` of batch 1.
+
+        ``reward`` is what :meth:`step` paid, costs included.
+
+        Raises:
+            ValueError: no step was made yet, or the episode began before :meth:`set_state`.
+        """
+        return with_costs(self.scm_spec, self._engine.trajectory(0))
+
+    def counterfactual(self, trajectory: Trajectory, do: Do) -> Trajectory:
+        """What an episode would have been; see :func:`causal_rl.envs.counterfactual`."""
+        return counterfactual(self.scm_spec, trajectory, do)
+
+    def set_world(self, scm_spec: SCMEnvSpec) -> None:
+        """Change the world from the next step on; values, seed and counters stay as they are.
+
+        Args:
+            scm_spec: a world with the same variables and actions.
+
+        Raises:
+            TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
+            ValueError: other variables or actions.
+        """
+        check_same_interface(self.scm_spec, scm_spec)
+        self.scm_spec, self._tables = scm_spec, scm_spec.action_tables
+        self._engine.set_world(scm_spec)
 
     def get_state(self) -> dict[str, NDArray[np.generic]]:
         """What an exact resume needs, as arrays; see :meth:`SCMVectorEnv.get_state`."""
@@ -164,6 +242,27 @@ def check_arguments(scm_spec: object, render_mode: str | None) -> None:
         raise TypeError(f"scm_spec must be an SCMEnvSpec, got {type(scm_spec).__name__}")
     if render_mode is not None:
         raise ValueError(f"render_mode must be None, got {render_mode!r}: nothing is rendered")
+
+
+def check_same_interface(old: SCMEnvSpec, new: object) -> None:
+    """Refuse a world that an agent of another could not be run in.
+
+    Raises:
+        TypeError: ``new`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
+        ValueError: other variables or actions.
+    """
+    if not isinstance(new, SCMEnvSpec):
+        raise TypeError(f"scm_spec must be an SCMEnvSpec, got {type(new).__name__}")
+    if new.scm.names != old.scm.names or new.observed_names != old.observed_names:
+        raise ValueError(
+            f"scm_spec {new.name!r} has other variables than {old.name!r}: "
+            f"{', '.join(new.scm.names)}"
+        )
+    if (
+        new.interventions.settable != old.interventions.settable
+        or new.interventions.values != old.interventions.values
+    ):
+        raise ValueError(f"scm_spec {new.name!r} has other actions than {old.name!r}")
 
 
 def check_seed(seed: object) -> int:

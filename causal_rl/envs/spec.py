@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from causal_rl.envs.interventions import ActionTables, Interventions
-from causal_rl.graphs import CausalGraph, Kind
+from causal_rl.graphs import CausalGraph, Kind, one_step_graph, within_step_reach
 from causal_rl.scm import DynamicSCM
 
 #: A change of the world at test time: from one specification to another.
@@ -116,6 +116,29 @@ class SCMEnvSpec:
         an edge if it spans at most one step. A hidden common cause leaves no edge.
         """
         return marginal_graph(self.scm.graph, self.observed_names)
+
+    @cached_property
+    def one_step_graph(self) -> CausalGraph:
+        """Which observed values at t move which at t + 1, and the reward of the step, an oracle.
+
+        All its edges are lagged. It sums up paths, through hidden variables too; see
+        :func:`causal_rl.graphs.one_step_graph`.
+        """
+        return one_step_graph(self.scm.graph).subgraph(self.causal_graph.names)
+
+    @cached_property
+    def action_graph(self) -> NDArray[np.bool_]:
+        """Which variables each target of an action moves within the step, an oracle.
+
+        bool (targets, observed variables + 1), the last column being the reward: row k is the
+        action ``do(settable[k])``. A variable that is set moves itself and its within-step
+        descendants; the cost of the action is not counted as an edge to the reward.
+        """
+        graph = self.scm.graph
+        reach = within_step_reach(graph)
+        rows = [graph.index(name) for name in self.interventions.settable]
+        columns = [graph.index(name) for name in self.causal_graph.names]
+        return reach[np.ix_(rows, columns)]
 
     def shifted(self, name: str) -> SCMEnvSpec:
         """The world under one of its shifts.

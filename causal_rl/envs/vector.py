@@ -11,11 +11,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from causal_rl.envs.counterfactual import Do, counterfactual, with_costs
 from causal_rl.envs.engine import Engine
 from causal_rl.envs.interventions import Interventions
-from causal_rl.envs.scalar import check_arguments, check_seed
+from causal_rl.envs.scalar import check_arguments, check_same_interface, check_seed
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.graphs import CausalGraph
+from causal_rl.scm import Trajectory
 
 _Bools = NDArray[np.bool_]
 _Floats = NDArray[np.float64]
@@ -148,11 +150,15 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         engine, pending = self._engine, self._pending
         if not engine.started.all():
             raise error.ResetNeeded("call reset before step")
-        mask, value, cost = self._tables.decode(actions)
+        target, index = self._tables.check(actions)
+        code = target * self._tables.n_values + index
+        mask, value, cost = self._tables.setting(target, code)
         if len(mask) != self.num_envs:
             raise ValueError(f"actions must have shape ({self.num_envs}, 2), got ({len(mask)}, 2)")
         every = np.ones(self.num_envs, dtype=np.bool_)
-        rewards = np.zeros(self.num_envs) if pending.all() else engine.advance(mask, value, cost)
+        rewards = (
+            np.zeros(self.num_envs) if pending.all() else engine.advance(mask, value, cost, code)
+        )
         if pending.any():
             engine.restart(pending)
             rewards = np.where(pending, 0.0, rewards)
@@ -164,6 +170,38 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         elif truncated.any():
             info = self._reset_now(truncated, mask, value)
         return self._observation(), rewards, ~every, truncated, info
+
+    def natural_action(self) -> _Floats:
+        """As :meth:`SCMEnv.natural_action`, for every row: (num_envs, targets - 1)."""
+        if not self._engine.started.all():
+            raise error.ResetNeeded("call reset before natural_action")
+        names = self.scm_spec.scm.names
+        return self._engine.natural()[:, [names.index(n) for n in self.interventions.settable]]
+
+    def trajectory(self, row: int) -> Trajectory:
+        """The present episode of a row so far, with its noise; see :meth:`SCMEnv.trajectory`.
+
+        Args:
+            row: 0..num_envs - 1. In ``SAME_STEP`` mode the episode that ended in the last step is
+                gone; ask before it ends.
+
+        Raises:
+            ValueError: no such row, no step made yet, or the episode began before
+                :meth:`set_state`.
+        """
+        if not 0 <= row < self.num_envs:
+            raise ValueError(f"row must lie in 0..{self.num_envs - 1}, got {row}")
+        return with_costs(self.scm_spec, self._engine.trajectory(row))
+
+    def counterfactual(self, trajectory: Trajectory, do: Do) -> Trajectory:
+        """What an episode would have been; see :func:`causal_rl.envs.counterfactual`."""
+        return counterfactual(self.scm_spec, trajectory, do)
+
+    def set_world(self, scm_spec: SCMEnvSpec) -> None:
+        """Change the world of every row from the next step on; see :meth:`SCMEnv.set_world`."""
+        check_same_interface(self.scm_spec, scm_spec)
+        self.scm_spec, self._tables = scm_spec, scm_spec.action_tables
+        self._engine.set_world(scm_spec)
 
     def get_state(self) -> dict[str, NDArray[np.generic]]:
         """What an exact resume needs, as arrays that can be written to an ``.npz``.

@@ -25,6 +25,7 @@ from causal_rl.graphs.metrics import (
 )
 from causal_rl.graphs.projection import project_graph, project_to_dag
 from causal_rl.graphs.structure import Block, GraphStructure
+from causal_rl.graphs.unrolling import one_step_graph, within_step_reach
 
 __all__ = [
     "KINDS",
@@ -43,6 +44,7 @@ __all__ = [
     "h_logdet",
     "h_logdet_torch",
     "is_dag",
+    "one_step_graph",
     "possible_edges",
     "precision_recall",
     "project_graph",
@@ -53,4 +55,5 @@ __all__ = [
     "sid_lagged",
     "skeleton_f1",
     "topological_order",
+    "within_step_reach",
 ]

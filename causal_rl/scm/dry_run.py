@@ -33,30 +33,34 @@ def check_mechanisms(program: Program) -> None:
             noise = program.sample_noise(rng, _BATCH)
             current = held.copy()
             for i in program.free:
-                current[i] = _tested(program, i, current, previous) + noise[i]
+                current[i] = _tested(program, i, current, previous, noise[i])
             if program.sink is not None:
-                _tested(program, program.n, current, previous)
+                _tested(program, program.n, current, previous, np.zeros(_BATCH))
             previous = current
 
 
-def _tested(program: Program, i: int, now: FloatArray, before: FloatArray) -> FloatArray:
+def _tested(
+    program: Program, i: int, now: FloatArray, before: FloatArray, noise: FloatArray
+) -> FloatArray:
     name = program.variables[i].name
     kept_now, kept_before = now.copy(), before.copy()
-    effect = _attempt(program, i, now, before)
+    effect = _attempt(program, i, now, before, noise)
     if not (np.array_equal(now, kept_now) and np.array_equal(before, kept_before)):
         raise ValueError(f"variable {name!r}: its mechanism changes its arguments in place")
-    if not np.array_equal(effect, _attempt(program, i, now, before)):
+    if not np.array_equal(effect, _attempt(program, i, now, before, noise)):
         raise ValueError(f"variable {name!r}: its mechanism gives two answers to one question")
-    alone = _attempt(program, i, now[:, :1].copy(), before[:, :1].copy())
+    alone = _attempt(program, i, now[:, :1].copy(), before[:, :1].copy(), noise[:1])
     if not np.allclose(effect[:1], alone, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise ValueError(f"variable {name!r}: its mechanism mixes the rows of a batch")
     return effect
 
 
-def _attempt(program: Program, i: int, now: FloatArray, before: FloatArray) -> FloatArray:
+def _attempt(
+    program: Program, i: int, now: FloatArray, before: FloatArray, noise: FloatArray
+) -> FloatArray:
     try:
         # A copy, because a mechanism may hand back one of its arguments.
-        return program.effect(i, now, before, now.shape[1]).copy()
+        return program.effect(i, now, before, now.shape[1], noise).copy()
     except Exception as error:
         name = program.variables[i].name
         if isinstance(error, ValueError) and str(error).startswith(f"variable {name!r}"):

@@ -274,38 +274,43 @@ class DynamicSCM:
         do_mask: ArrayLike | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> FloatArray:
-        """Recover the noise of a batch of episodes; exact, because noise is additive.
+        """Recover the noise of a batch of episodes; exact where noise is additive.
 
-        A variable that was set says nothing about its noise. There the noise is its median, or,
-        if `rng` is given, a draw from its distribution, which is then the posterior.
+        A variable whose noise is not (`Categorical`) gets a noise that gives its value: the middle
+        of those that do, or, if `rng` is given, a draw from the posterior. A variable that was set
+        says nothing about its noise. There the noise is its median, or a draw from its
+        distribution, which is then the posterior.
 
         Args:
             values: float64 of shape (T + 1, batch, n), from the initial state on.
             do_mask: bool of shape (T, batch, n), where variables were set; None for nowhere.
-            rng: Generator or seed for the noise of variables that were set.
+            rng: Generator or seed for noise that the values do not fix.
 
         Returns:
             float64 of shape (T + 1, batch, n).
 
         Raises:
             TypeError: If `rng` is neither.
-            ValueError: If a shape is wrong, or `values` is not finite.
+            ValueError: If a shape is wrong, `values` is not finite, or no noise explains a value
+                (the variable is named).
         """
         states = self._blocks(values, "values")
         if not np.isfinite(states).all():
             raise ValueError(
                 f"values must be finite, step {int(np.argwhere(~np.isfinite(states))[0, 0])} is not"
             )
+        generator = None if rng is None else as_generator(rng)
+        mask = np.zeros((len(states) - 1, *states.shape[1:]), dtype=np.bool_)
+        if do_mask is not None:
+            mask = self._masks(do_mask, mask.shape)
         noise = np.empty_like(states)
-        noise[0] = self._program.residuals(states[0], np.zeros_like(states[0]))
+        noise[0] = self._program.residuals(states[0], np.zeros_like(states[0]), generator)
         noise[0] += self._program.start_noise(states[0])
         for t in range(1, len(states)):
-            noise[t] = self._program.residuals(states[t], states[t - 1])
-        if do_mask is not None:
-            mask = self._masks(do_mask, (len(states) - 1, *states.shape[1:]))
-            generator = None if rng is None else as_generator(rng)
-            for t in range(len(mask)):
-                np.copyto(noise[t + 1], self._prior(states.shape[2], generator), where=mask[t])
+            set_here = mask[t - 1]
+            noise[t] = self._program.residuals(states[t], states[t - 1], generator, set_here)
+            if set_here.any():
+                np.copyto(noise[t], self._prior(states.shape[2], generator), where=set_here)
         return noise.transpose(0, 2, 1)
 
     def counterfactual(

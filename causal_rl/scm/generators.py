@@ -19,10 +19,11 @@ from causal_rl.scm.arguments import BoolArray, FloatArray, as_count, as_finite, 
 from causal_rl.scm.dynamic import DynamicSCM
 from causal_rl.scm.mechanisms import MLP, Linear, Mechanism, Scaled, Tanh
 from causal_rl.scm.noise import NoNoise, unit_noise
+from causal_rl.scm.smooth import Polynomial, RandomFeatures
 from causal_rl.scm.static import SCM
 from causal_rl.scm.variables import Variable
 
-Topology = Literal["chain", "fork", "collider", "tree", "er", "sf", "full"]
+Topology = Literal["chain", "fork", "collider", "tree", "jungle", "er", "sf", "full"]
 #: Draws a mechanism for k parents.
 MechanismFactory = Callable[[int, np.random.Generator], Mechanism]
 
@@ -43,7 +44,9 @@ def topology(
 
     Args:
         kind: "chain"; "fork" (one cause of all others); "collider" (one effect of all others);
-            "tree" (each variable has one parent among the earlier ones); "er" (Erdős-Rényi);
+            "tree" (each variable has one parent among the earlier ones); "jungle" (a binary tree
+            with an edge from each variable to its grandchildren too, Ke et al. 2021); "er"
+            (Erdős-Rényi);
             "sf" (scale-free: causes are picked in proportion to their degree plus one); "full".
         n: Number of variables, at least 1.
         rng: Generator or seed.
@@ -70,6 +73,12 @@ def topology(
     elif kind == "tree":
         for j in range(1, n):
             adjacency[rng.integers(j), j] = True
+    elif kind == "jungle":
+        for j in range(1, n):
+            parent = (j - 1) // 2
+            adjacency[parent, j] = True
+            if parent:
+                adjacency[(parent - 1) // 2, j] = True
     elif kind == "er":
         _check_density(density, (n - 1) / 2, n)
         probability = 2 * density / (n - 1) if n > 1 else 0.0
@@ -99,8 +108,8 @@ def random_scm(
 
     Args:
         adjacency: (n, n), [i, j] true if i causes j; acyclic.
-        mechanism: "linear", "tanh", "mlp", or a function from the number of parents and a
-            generator to a mechanism.
+        mechanism: "linear", "tanh", "mlp", "gp" (random features), "polynomial", or a function
+            from the number of parents and a generator to a mechanism.
         rng: Generator or seed.
         noise_share: Share of the variance of a variable with parents that is noise, in (0, 1).
         noise: "gaussian", "uniform" or "laplace".
@@ -290,7 +299,15 @@ def _tanh(k: int, rng: np.random.Generator) -> Mechanism:
     return Tanh(_weights(k, rng) / math.sqrt(k), rng.uniform(-0.5, 0.5))
 
 
-_FACTORIES: dict[str, MechanismFactory] = {"linear": _linear, "tanh": _tanh, "mlp": MLP.random}
+_FACTORIES: dict[str, MechanismFactory] = {
+    "linear": _linear,
+    "tanh": _tanh,
+    "mlp": MLP.random,
+    "gp": RandomFeatures.random,
+    "polynomial": Polynomial.random,
+}
+#: Names of the mechanisms that `random_scm` can draw.
+MECHANISMS: tuple[str, ...] = tuple(_FACTORIES)
 
 
 def _check_density(density: float, most: float, n: int) -> None:

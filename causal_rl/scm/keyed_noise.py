@@ -20,6 +20,7 @@ UintArray = NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
+_ONE = np.float64(1.0).view(np.uint64)
 _30, _27, _31, _12 = (np.uint64(k) for k in (30, 27, 31, 12))
 
 
@@ -82,11 +83,12 @@ def uniform_at(key: UintArray, step: ArrayLike, n: int) -> FloatArray:
     """
     at_step = _mix((key ^ _as_key(step, "step")) + _GOLDEN)
     bits = _mix(_variable_offsets(n) + at_step)
+    # 52 bits k become (k + 1/2) 2**-52: never 0, never 1, and exact. They are written as the
+    # mantissa of a number in [1, 2), which is several times cheaper than a conversion.
     bits >>= _12
-    # 52 bits and a half: never 0, never 1, and exact in float64.
-    uniforms = bits.astype(np.float64)
-    uniforms += 0.5
-    uniforms *= 2.0**-52
+    bits |= _ONE
+    uniforms = bits.view(np.float64)
+    uniforms -= 1.0 - 2.0**-53
     return uniforms.T
 
 

@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,8 @@ class Mechanism(ABC):
     """
 
     n_parents: int | None = None
+    #: Whether a variable is the mechanism's value plus its noise; see `NonAdditiveMechanism`.
+    additive: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, parents: FloatArray) -> FloatArray:
@@ -54,6 +56,41 @@ class Mechanism(ABC):
         """
         stacked = np.stack(columns, axis=1) if len(columns) else np.empty((batch, 0))
         return np.asarray(self(stacked), dtype=np.float64)
+
+    def respond(self, columns: Sequence[FloatArray], noise: FloatArray, batch: int) -> FloatArray:
+        """The value of the variable: here the mechanism's plus the noise.
+
+        Args:
+            columns: As for `evaluate`.
+            noise: float64 of shape (batch,).
+            batch: The number of rows.
+
+        Returns:
+            float64 of shape (batch,).
+        """
+        return self.evaluate(columns, batch) + noise
+
+    def abduct(
+        self,
+        value: FloatArray,
+        columns: Sequence[FloatArray],
+        rng: np.random.Generator | None = None,
+    ) -> FloatArray:
+        """The noise that explains a value; here the difference.
+
+        Args:
+            value: float64 of shape (batch,).
+            columns: As for `evaluate`.
+            rng: Draws from the posterior where many noises explain the value; without it a middle
+                one is taken.
+
+        Returns:
+            float64 of shape (batch,).
+
+        Raises:
+            ValueError: If no noise explains a value.
+        """
+        return value - self.evaluate(columns, len(value))
 
 
 class ColumnMechanism(Mechanism):
@@ -119,7 +156,7 @@ class Linear(ColumnMechanism):
         Raises:
             ValueError: If a number is not finite or `weights` is not one-dimensional.
         """
-        vector = _frozen(weights, "weights", 1)
+        vector = frozen_array(weights, "weights", 1)
         object.__setattr__(self, "weights", vector)
         object.__setattr__(self, "bias", as_finite(bias, "bias"))
         object.__setattr__(self, "n_parents", len(vector))
@@ -128,7 +165,7 @@ class Linear(ColumnMechanism):
 
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The weighted sum of the columns, in their order."""
-        return _weighted_sum(self._coefficients, columns, self.bias, batch)
+        return weighted_sum(self._coefficients, columns, self.bias, batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +195,7 @@ class Tanh(ColumnMechanism):
         Raises:
             ValueError: If a number is not finite or `weights` is not one-dimensional.
         """
-        vector = _frozen(weights, "weights", 1)
+        vector = frozen_array(weights, "weights", 1)
         object.__setattr__(self, "weights", vector)
         object.__setattr__(self, "bias", as_finite(bias, "bias"))
         object.__setattr__(self, "scale", as_finite(scale, "scale"))
@@ -167,7 +204,7 @@ class Tanh(ColumnMechanism):
 
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The squashed weighted sum of the columns."""
-        total = _weighted_sum(self._coefficients, columns, self.bias, batch)
+        total = weighted_sum(self._coefficients, columns, self.bias, batch)
         np.tanh(total, out=total)
         if self.scale != 1.0:
             total *= self.scale
@@ -209,9 +246,9 @@ class MLP(ColumnMechanism):
         Raises:
             ValueError: If a number is not finite or the shapes disagree.
         """
-        first = _frozen(in_weights, "in_weights", 2)
-        bias = _frozen(in_bias, "in_bias", 1)
-        second = _frozen(out_weights, "out_weights", 1)
+        first = frozen_array(in_weights, "in_weights", 2)
+        bias = frozen_array(in_bias, "in_bias", 1)
+        second = frozen_array(out_weights, "out_weights", 1)
         if 0 in first.shape:
             raise ValueError(f"in_weights must not be empty, got shape {first.shape}")
         for name, vector in (("in_bias", bias), ("out_weights", second)):
@@ -258,7 +295,7 @@ class MLP(ColumnMechanism):
         layer += self.in_bias[:, None]
         np.tanh(layer, out=layer)
         layer *= self.out_weights[:, None]
-        return _sum_of_rows(layer) + self.out_bias
+        return sum_of_rows(layer) + self.out_bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,6 +327,11 @@ class Scaled(ColumnMechanism):
         """
         if not isinstance(mechanism, Mechanism):
             raise TypeError(f"mechanism must be a Mechanism, got {type(mechanism).__name__}")
+        if not mechanism.additive:
+            raise TypeError(
+                f"mechanism must have additive noise, got {type(mechanism).__name__}: its value "
+                "cannot be scaled apart from its noise"
+            )
         object.__setattr__(self, "mechanism", mechanism)
         object.__setattr__(self, "shift", as_finite(shift, "shift"))
         object.__setattr__(self, "scale", as_finite(scale, "scale"))
@@ -328,7 +370,7 @@ class Function(ColumnMechanism):
         if not callable(f):
             raise TypeError(f"mechanism must be a Mechanism or a callable, got {f!r}")
         object.__setattr__(self, "f", f)
-        object.__setattr__(self, "n_parents", _fixed_arity(f))
+        object.__setattr__(self, "n_parents", fixed_arity(f))
 
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The callable's value on the columns."""
@@ -337,7 +379,12 @@ class Function(ColumnMechanism):
         return np.full(batch, result) if not columns and result.ndim == 0 else result
 
 
-def _frozen(values: ArrayLike, name: str, ndim: int) -> FloatArray:
+def frozen_array(values: ArrayLike, name: str, ndim: int) -> FloatArray:
+    """A read-only float64 copy.
+
+    Raises:
+        ValueError: If it has another number of dimensions or a number is not finite.
+    """
     array = np.array(values, dtype=np.float64)
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
@@ -347,9 +394,10 @@ def _frozen(values: ArrayLike, name: str, ndim: int) -> FloatArray:
     return array
 
 
-def _weighted_sum(
+def weighted_sum(
     weights: tuple[float, ...], columns: Sequence[FloatArray], bias: float, batch: int
 ) -> FloatArray:
+    """The sum of weights[k] columns[k], in this order, plus the bias, (batch,)."""
     if not weights:
         return np.full(batch, bias)
     total: FloatArray = weights[0] * columns[0]
@@ -360,7 +408,7 @@ def _weighted_sum(
     return total
 
 
-def _sum_of_rows(rows: FloatArray) -> FloatArray:
+def sum_of_rows(rows: FloatArray) -> FloatArray:
     """Sum over axis 0 by halving, in place: the order of additions is that of any batch size."""
     n = len(rows)
     while n > 1:
@@ -371,7 +419,8 @@ def _sum_of_rows(rows: FloatArray) -> FloatArray:
     return total
 
 
-def _fixed_arity(f: Callable[..., Any]) -> int | None:
+def fixed_arity(f: Callable[..., Any]) -> int | None:
+    """How many positional arguments a callable takes, or None where that is not fixed."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):

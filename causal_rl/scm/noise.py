@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from causal_rl.scm.arguments import FloatArray, as_finite, as_positive
+from causal_rl.scm.normal_quantile import normal_quantile
 
 # Half the least step of Generator.random, which can return 0 where most inverse CDFs are infinite.
 _LEAST_UNIFORM = 2.0**-54
@@ -66,6 +66,14 @@ class Noise(ABC):
         """
         return ScaledNoise(self, factor)
 
+    @property
+    def unscaled(self) -> tuple[Noise, float]:
+        """A noise and the factor that makes it this one.
+
+        Variables whose noises differ in scale alone are drawn in one go by it.
+        """
+        return self, 1.0
+
 
 @dataclass(frozen=True)
 class Gaussian(Noise):
@@ -82,7 +90,7 @@ class Gaussian(Noise):
 
     def ppf(self, u: FloatArray) -> FloatArray:
         """Inverse CDF; see `Noise.ppf`."""
-        return np.asarray(ndtri(u) * self.scale, dtype=np.float64)
+        return normal_quantile(u) * self.scale
 
     def sample(self, rng: np.random.Generator, size: int | tuple[int, ...]) -> FloatArray:
         """Draw by the generator's own method; see `Noise.sample`."""
@@ -96,6 +104,11 @@ class Gaussian(Noise):
     def scaled(self, factor: float) -> Gaussian:
         """Normal noise with `factor` times the scale."""
         return Gaussian(self.scale * as_positive(factor, "factor"))
+
+    @property
+    def unscaled(self) -> tuple[Gaussian, float]:
+        """The standard normal and the scale."""
+        return Gaussian(1.0), self.scale
 
 
 @dataclass(frozen=True)
@@ -159,6 +172,11 @@ class Laplace(Noise):
         """Laplace noise with `factor` times the scale."""
         return Laplace(self.scale * as_positive(factor, "factor"))
 
+    @property
+    def unscaled(self) -> tuple[Laplace, float]:
+        """Laplace(1) and the scale."""
+        return Laplace(1.0), self.scale
+
 
 @dataclass(frozen=True)
 class NoNoise(Noise):
@@ -214,6 +232,12 @@ class ScaledNoise(Noise):
     def scaled(self, factor: float) -> ScaledNoise:
         """The inner noise with both factors."""
         return ScaledNoise(self.noise, self.factor * as_positive(factor, "factor"))
+
+    @property
+    def unscaled(self) -> tuple[Noise, float]:
+        """The inner noise and the factor."""
+        noise, factor = self.noise.unscaled
+        return noise, factor * self.factor
 
 
 _UNIT_NOISES: dict[str, Callable[[], Noise]] = {

@@ -7,6 +7,7 @@ that each variable is one contiguous row and costs no gather.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from causal_rl.scm.variables import Variable, do_values
 
 # (row to write, mechanism, rows to read); rows from n on are the previous step's.
 Rows = FloatArray | Sequence[FloatArray]
-_Instruction = tuple[int, Mechanism, tuple[int, ...]]
+_Instruction = tuple[int, Mechanism, tuple[int, ...], bool]
 
 
 class Program:
@@ -67,9 +68,9 @@ class Program:
         self.held = tuple(i for i in order if dynamic and columns[i].kind == "context")
         self.free = tuple(i for i in order if i not in self.held)
         self._instructions = tuple(_instruction(i, columns[i], rows) for i in self.free)
-        self._mechanisms = {i: (mechanism, read) for i, mechanism, read in self._instructions}
+        self._mechanisms = {i: (mechanism, read) for i, mechanism, read, _ in self._instructions}
         if self.sink is not None:
-            _, mechanism, read = _instruction(self.n, self.sink, rows)
+            _, mechanism, read, _ = _instruction(self.n, self.sink, rows)
             self._mechanisms[self.n] = mechanism, read
         self._noises = _noise_groups(columns)
         self._start = np.array(
@@ -110,25 +111,42 @@ class Program:
             for i in self.held:
                 rows[i][:] = held[i]
         touched = None if do_mask is None else np.logical_or.reduce(do_mask, axis=1).tolist()
-        for i, mechanism, parents in self._instructions:
-            effect = mechanism.evaluate([sources[j] for j in parents], batch)
-            if effect.shape != shape:
-                raise ValueError(self._bad_shape(i, effect, batch))
-            np.add(effect, noise_rows[i], out=rows[i])
+        for i, mechanism, parents, additive in self._instructions:
+            columns = [sources[j] for j in parents]
+            if additive:
+                effect = mechanism.evaluate(columns, batch)
+                if effect.shape != shape:
+                    raise ValueError(self._bad_shape(i, effect, batch))
+                np.add(effect, noise_rows[i], out=rows[i])
+            else:
+                effect = mechanism.respond(columns, noise_rows[i], batch)
+                if effect.shape != shape:
+                    raise ValueError(self._bad_shape(i, effect, batch))
+                rows[i][:] = effect
             if touched is not None and touched[i]:
                 np.putmask(rows[i], do_mask[i], do_value[i])  # type: ignore[index]
-        if not np.isfinite(out).all():
+        # One pass: a sum of squares is finite only if its terms are; it may overflow otherwise.
+        if not isfinite(np.vdot(out, out)) and not np.isfinite(out).all():
             raise ValueError(self._not_finite(out))
         return out
 
-    def effect(self, i: int, now: Rows, before: Rows | None, batch: int) -> FloatArray:
-        """The mechanism of one column, or of the sink (i = n), without noise.
+    def effect(
+        self,
+        i: int,
+        now: Rows,
+        before: Rows | None,
+        batch: int,
+        noise: FloatArray | None = None,
+    ) -> FloatArray:
+        """The mechanism of one column, or of the sink (i = n), without noise or with it.
 
         Args:
             i: Index into `variables`, not of a held column.
             now: The rows (n, batch) of this step.
             before: The rows (n, batch) of the step before; None where nothing is lagged.
             batch: Number of rows of the batch.
+            noise: (batch,); None for the deterministic part alone, which a mechanism whose noise
+                is not additive has not.
 
         Returns:
             float64 of shape (batch,).
@@ -137,12 +155,16 @@ class Program:
             ValueError: If the mechanism returns another shape or a value that is not finite; the
                 variable is named.
         """
-        mechanism, read = self._mechanisms[i]
-        n = self.n
-        columns = [now[j] if j < n or before is None else before[j - n] for j in read]
-        result = mechanism.evaluate(columns, batch)
+        mechanism = self._mechanisms[i][0]
+        columns = self._read(i, now, before)
+        if mechanism.additive or noise is None:
+            result = mechanism.evaluate(columns, batch)
+        else:
+            result = mechanism.respond(columns, noise, batch)
         if result.shape != (batch,):
             raise ValueError(self._bad_shape(i, result, batch))
+        if mechanism.additive and noise is not None:
+            result = result + noise
         if not np.isfinite(result).all():
             raise ValueError(
                 f"variable {self.variables[i].name!r}: its mechanism returned a value that is "
@@ -150,19 +172,63 @@ class Program:
             )
         return result
 
-    def residuals(self, values: FloatArray, previous: FloatArray | None = None) -> FloatArray:
-        """The noise that explains the values: value minus mechanism, (n, batch).
+    def residuals(
+        self,
+        values: FloatArray,
+        previous: FloatArray | None = None,
+        rng: np.random.Generator | None = None,
+        skip: BoolArray | None = None,
+    ) -> FloatArray:
+        """The noise that explains the values, (n, batch).
 
+        Where noise is additive it is the value minus the mechanism. Elsewhere it is what
+        `Mechanism.abduct` says: a draw from the posterior if `rng` is given, a middle value if not.
         Held columns get zeros: after the start they have no noise of their own.
+
+        Args:
+            values: (n, batch).
+            previous: (n, batch), the step before; None where nothing is lagged.
+            rng: For posteriors.
+            skip: bool (n, batch), values that were set and need no explanation; None for none.
+
+        Raises:
+            ValueError: If no noise explains a value; the variable is named.
         """
         noise = np.zeros_like(values)
         for i in self.free:
-            effect = self.effect(i, values, previous, values.shape[1])
-            noise[i] = _exact_difference(values[i], effect)
+            if self._mechanisms[i][0].additive:
+                effect = self.effect(i, values, previous, values.shape[1])
+                noise[i] = _exact_difference(values[i], effect)
+                continue
+            rows = np.arange(values.shape[1]) if skip is None else np.flatnonzero(~skip[i])
+            columns = [column[rows] for column in self._read(i, values, previous)]
+            noise[i, rows] = self._explain(i, values[i, rows], columns, rng)
         return noise
 
+    def _read(self, i: int, now: Rows, before: Rows | None) -> list[FloatArray]:
+        n = self.n
+        return [
+            now[j] if j < n or before is None else before[j - n] for j in self._mechanisms[i][1]
+        ]
+
+    def _explain(
+        self,
+        i: int,
+        value: FloatArray,
+        columns: list[FloatArray],
+        rng: np.random.Generator | None,
+    ) -> FloatArray:
+        try:
+            return self._mechanisms[i][0].abduct(value, columns, rng)
+        except ValueError as error:
+            raise ValueError(f"variable {self.names[i]!r}: {error}") from None
+
     def counterfactual(
-        self, factual: FloatArray, do_mask: BoolArray | None, do_value: FloatArray | None
+        self,
+        factual: FloatArray,
+        do_mask: BoolArray | None,
+        do_value: FloatArray | None,
+        rng: np.random.Generator | None = None,
     ) -> FloatArray:
         """The factual values (n, batch) under another intervention, noise kept.
 
@@ -172,6 +238,13 @@ class Program:
         batch = factual.shape[1]
         out = factual.copy()
         for i in self.free:
+            if not self._mechanisms[i][0].additive:
+                noise = self._explain(i, factual[i], self._read(i, factual, None), rng)
+                was, now = (self.effect(i, x, None, batch, noise) for x in (factual, out))
+                np.copyto(out[i], now, where=now != was)
+                if do_mask is not None and do_value is not None:
+                    np.copyto(out[i], do_value[i], where=do_mask[i])
+                continue
             was, now = self.effect(i, factual, None, batch), self.effect(i, out, None, batch)
             np.copyto(out[i], now + (factual[i] - was), where=now != was)
             if do_mask is not None and do_value is not None:
@@ -211,10 +284,15 @@ class Program:
     def noise_from_uniforms(self, uniforms: FloatArray) -> FloatArray:
         """Map uniforms (n, batch) through each column's inverse CDF to noise (n, batch)."""
         if len(self._noises) == 1:
-            return self._noises[0][0].ppf(uniforms)
+            distribution, _, scale = self._noises[0]
+            return distribution.ppf(uniforms) * scale
         noise = np.empty_like(uniforms)
-        for distribution, rows in self._noises:
-            noise[rows] = distribution.ppf(uniforms[rows])
+        for distribution, rows, scale in self._noises:
+            drawn = distribution.ppf(uniforms[rows])
+            if isinstance(rows, slice):
+                np.multiply(drawn, scale, out=noise[rows])
+            else:
+                noise[rows] = drawn * scale
         return noise
 
     def sample_noise(self, rng: np.random.Generator, batch: int) -> FloatArray:
@@ -326,20 +404,31 @@ def _graph(variables: Sequence[Variable]) -> CausalGraph:
 def _instruction(i: int, v: Variable, rows: dict[str, int]) -> _Instruction:
     here = tuple(rows[p] for p in v.parents)
     before = tuple(len(rows) + rows[p] for p in v.lagged_parents)
-    return i, v.function, here + before
+    return i, v.function, here + before, v.function.additive
 
 
-def _noise_groups(columns: Sequence[Variable]) -> list[tuple[Noise, list[int]]]:
-    """Columns that share a noise, so that one call of `ppf` serves them all."""
-    groups: list[tuple[Noise, list[int]]] = []
+_NoiseGroup = tuple[Noise, slice | list[int], FloatArray]
+
+
+def _noise_groups(columns: Sequence[Variable]) -> list[_NoiseGroup]:
+    """Columns whose noises differ in scale alone: one call of `ppf` serves them all."""
+    groups: list[tuple[Noise, list[int], list[float]]] = []
     for i, v in enumerate(columns):
-        for noise, rows in groups:
-            if noise is v.noise or (type(noise) is type(v.noise) and noise == v.noise):
+        unit, factor = v.noise.unscaled
+        for noise, rows, factors in groups:
+            if noise is unit or (type(noise) is type(unit) and noise == unit):
                 rows.append(i)
+                factors.append(factor)
                 break
         else:
-            groups.append((v.noise, [i]))
-    return groups
+            groups.append((unit, [i], [factor]))
+    return [(noise, _as_slice(rows), np.array(factors)[:, None]) for noise, rows, factors in groups]
+
+
+def _as_slice(rows: list[int]) -> slice | list[int]:
+    """Ascending rows as a slice where they have no gap: it costs no copy."""
+    first, last = rows[0], rows[-1] + 1
+    return slice(first, last) if rows == list(range(first, last)) else rows
 
 
 def _exact_difference(value: FloatArray, effect: FloatArray | float) -> FloatArray:

@@ -133,23 +133,31 @@ class SCM:
         """
         return SCM(soft_intervention(self.variables, changes))
 
-    def abduct(self, data: ArrayLike) -> FloatArray:
-        """Recover the noise of each row; exact, because noise is additive.
+    def abduct(self, data: ArrayLike, rng: np.random.Generator | int | None = None) -> FloatArray:
+        """Recover the noise of each row; exact where noise is additive.
 
         Rows that the model made are given back bit for bit by `from_noise`.
 
         Args:
             data: float64 of shape (n, d).
+            rng: Generator or seed for the posterior of noise that the values do not fix
+                (`Categorical`); None takes a middle one.
 
         Returns:
             float64 of shape (n, d).
 
         Raises:
-            ValueError: If `data` has another shape or is not finite.
+            ValueError: If `data` has another shape or is not finite, or no noise explains a value.
         """
-        return self._program.residuals(as_finite_columns(data, self.d, "data")).T
+        columns = as_finite_columns(data, self.d, "data")
+        return self._program.residuals(columns, rng=None if rng is None else as_generator(rng)).T
 
-    def counterfactual(self, data: ArrayLike, do: Mapping[str, float]) -> FloatArray:
+    def counterfactual(
+        self,
+        data: ArrayLike,
+        do: Mapping[str, float],
+        rng: np.random.Generator | int | None = None,
+    ) -> FloatArray:
         """What each row would have been, had some variables been set otherwise.
 
         Abduction, action, prediction (PAPER.md A.1.7): the noise of each row is kept. A variable
@@ -158,6 +166,7 @@ class SCM:
         Args:
             data: The factual rows, float64 of shape (n, d).
             do: The variables that are set, value by name.
+            rng: As for `abduct`.
 
         Returns:
             float64 of shape (n, d).
@@ -166,9 +175,10 @@ class SCM:
             TypeError: If `do` is no mapping of numbers.
             ValueError: If `data` has another shape or is not finite, or `do` is bad.
         """
+        generator = None if rng is None else as_generator(rng)
         factual = as_finite_columns(data, self.d, "data")
         setting = self._program.constant_do(do, factual.shape[1])
-        return self._program.counterfactual(factual, *setting).T
+        return self._program.counterfactual(factual, *setting, generator).T
 
     def check(self) -> None:
         """Try every mechanism.

@@ -25,3 +25,8 @@ class Trajectory:
     do_mask: BoolArray
     do_value: FloatArray
     reward: FloatArray | None
+
+    @property
+    def do(self) -> tuple[BoolArray, FloatArray]:
+        """What was done: `do_mask` and `do_value`."""
+        return self.do_mask, self.do_value

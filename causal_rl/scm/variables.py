@@ -56,11 +56,13 @@ class Variable:
             )
         if not isinstance(self.noise, Noise):
             raise TypeError(f"variable {self.name!r}: noise must be a Noise, got {self.noise!r}")
-        if self.kind == "reward" and self.noise is _DEFAULT_NOISE:
-            object.__setattr__(self, "noise", NoNoise())
         for block in ("parents", "lagged_parents"):
             object.__setattr__(self, block, self._names(block))
         object.__setattr__(self, "mechanism", self._wrapped())
+        if self.noise is _DEFAULT_NOISE:
+            wanted = NoNoise() if self.kind == "reward" else self._own_noise()
+            object.__setattr__(self, "noise", wanted or self.noise)
+        self._check_categories()
         if self.kind == "context" and (self.parents or self.lagged_parents):
             raise ValueError(
                 f"variable {self.name!r}: a context is exogenous and must have no parents, got "
@@ -78,6 +80,11 @@ class Variable:
         """The mechanism, after None and callables have been wrapped."""
         assert isinstance(self.mechanism, Mechanism)
         return self.mechanism
+
+    @property
+    def categories(self) -> int | None:
+        """K where the value is one of the categories 0..K-1, None where it is continuous."""
+        return getattr(self.function, "n_categories", None)
 
     def replace(self, **changes: Any) -> Variable:
         """Return a copy with some attributes changed, validated anew."""
@@ -98,6 +105,26 @@ class Variable:
             if name in names[:i]:
                 raise ValueError(f"variable {self.name!r}: {block} name {name!r} twice")
         return names
+
+    def _own_noise(self) -> Noise | None:
+        return getattr(self.function, "default_noise", None)
+
+    def _check_categories(self) -> None:
+        wanted = self._own_noise()
+        if self.categories is not None and self.noise != wanted:
+            raise ValueError(
+                f"variable {self.name!r}: a {type(self.function).__name__} reads the noise "
+                f"{wanted}, got {self.noise}"
+            )
+        if self.kind == "reward" and not self.function.additive:
+            raise ValueError(
+                f"variable {self.name!r}: a reward must be a function of its parents, got a "
+                f"mechanism that reads noise ({type(self.function).__name__})"
+            )
+        if self.kind == "context" and not self.function.additive:
+            raise ValueError(
+                f"variable {self.name!r}: the mechanism of a context must be None or Constant"
+            )
 
     def _wrapped(self) -> Mechanism:
         if self.mechanism is None:
