@@ -18,16 +18,27 @@ from causal_rl.envs.shifts import (
     scale_noise,
     standard_shifts,
 )
+from causal_rl.envs.sortability import sortability
 from causal_rl.envs.spec import SCMEnvSpec, Shift
 from causal_rl.envs.vector import SCMVectorEnv
-from causal_rl.envs.worlds import ProxyOptions, RandomGraphOptions, WorldOptions
+from causal_rl.envs.worlds import (
+    BlockOptions,
+    CueOptions,
+    MixedOptions,
+    ProxyOptions,
+    RandomGraphOptions,
+    WorldOptions,
+)
 
 register_built_in()
 
 __all__ = [
     "ActionTables",
+    "BlockOptions",
+    "CueOptions",
     "Do",
     "Interventions",
+    "MixedOptions",
     "ProxyOptions",
     "RandomGraphOptions",
     "SCMEnv",
@@ -46,5 +57,6 @@ __all__ = [
     "register_env",
     "resolve_spec",
     "scale_noise",
+    "sortability",
     "standard_shifts",
 ]

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from causal_rl.graphs import CausalGraph, Kind, topological_order
 from causal_rl.scm.arguments import BoolArray, FloatArray, as_count, as_finite, as_generator
+from causal_rl.scm.categorical import Categorical, OneHot
 from causal_rl.scm.dynamic import DynamicSCM
 from causal_rl.scm.mechanisms import MLP, Linear, Mechanism, Scaled, Tanh
 from causal_rl.scm.noise import NoNoise, unit_noise
@@ -24,6 +25,8 @@ from causal_rl.scm.static import SCM
 from causal_rl.scm.variables import Variable
 
 Topology = Literal["chain", "fork", "collider", "tree", "jungle", "er", "sf", "full"]
+#: Share of noise in the variance of a variable with parents; see `random_scm`.
+NoiseShare = float | str
 #: Draws a mechanism for k parents.
 MechanismFactory = Callable[[int, np.random.Generator], Mechanism]
 
@@ -100,7 +103,7 @@ def random_scm(
     adjacency: ArrayLike,
     mechanism: str | MechanismFactory,
     rng: np.random.Generator | int,
-    noise_share: float = 0.2,
+    noise_share: NoiseShare = 0.2,
     noise: str = "gaussian",
     names: Sequence[str] | None = None,
 ) -> SCM:
@@ -111,7 +114,11 @@ def random_scm(
         mechanism: "linear", "tanh", "mlp", "gp" (random features), "polynomial", or a function
             from the number of parents and a generator to a mechanism.
         rng: Generator or seed.
-        noise_share: Share of the variance of a variable with parents that is noise, in (0, 1).
+        noise_share: Share of the variance of a variable with parents that is noise, in (0, 1); or
+            "balanced": 0.6 for variables that have children, 0.1 for the others. With equal shares
+            a variable with many descendants is the better explained by the rest, and on random
+            graphs sorting by R2 gives the order away backwards; balanced, it does not
+            (`r2_sortability`).
         noise: "gaussian", "uniform" or "laplace".
         names: Names of the variables; X1..Xn if None.
 
@@ -130,7 +137,7 @@ def random_dynamic_scm(
     lagged: ArrayLike,
     mechanism: str | MechanismFactory,
     rng: np.random.Generator | int,
-    noise_share: float = 0.2,
+    noise_share: NoiseShare = 0.2,
     noise: str = "gaussian",
     names: Sequence[str] | None = None,
     kinds: Sequence[Kind] | None = None,
@@ -172,12 +179,13 @@ def random_variables(
     contemporaneous: ArrayLike,
     mechanism: str | MechanismFactory,
     rng: np.random.Generator | int,
-    noise_share: float = 0.2,
+    noise_share: NoiseShare = 0.2,
     *,
     lagged: ArrayLike | None = None,
     noise: str = "gaussian",
     names: Sequence[str] | None = None,
     kinds: Sequence[Kind] | None = None,
+    categories: Sequence[int | None] | None = None,
 ) -> tuple[Variable, ...]:
     """Draw the variables of `random_scm` and `random_dynamic_scm`, for those who add their own.
 
@@ -190,6 +198,9 @@ def random_variables(
         noise: "gaussian", "uniform" or "laplace".
         names: Names of the variables; X1..Xn if None.
         kinds: Kinds of the variables; all "state" if None.
+        categories: For each variable its number of categories, or None where it is continuous; None
+            for all continuous. A categorical variable has softmax probabilities linear in its
+            parents; whoever has a categorical parent reads it by indicators.
 
     Returns:
         The n variables.
@@ -199,28 +210,58 @@ def random_variables(
         ValueError: If a graph or another argument is bad.
     """
     rng = as_generator(rng)
-    share = as_finite(noise_share, "noise_share")
-    if not 0 < share < 1:
-        raise ValueError(f"noise_share must be in (0, 1), got {share}")
+    share_inner, share_last = _shares(noise_share)
     factory = _factory(mechanism)
     graph = CausalGraph(contemporaneous=contemporaneous, lagged=lagged, names=names, kinds=kinds)
     unit = unit_noise(noise)
+    counts = [None] * graph.n if categories is None else list(categories)
+    if len(counts) != graph.n:
+        raise ValueError(f"categories must have {graph.n} entries, got {len(counts)}")
     drawn = []
     for j, (name, kind) in enumerate(zip(graph.names, graph.kinds, strict=True)):
-        parents = tuple(graph.names[i] for i in np.flatnonzero(graph.contemporaneous[:, j]))
-        before = tuple(graph.names[i] for i in np.flatnonzero(graph.lagged[:, j]))
-        k = len(parents) + len(before)
+        here = np.flatnonzero(graph.contemporaneous[:, j])
+        before = np.flatnonzero(graph.lagged[:, j])
+        read = [counts[i] for i in (*here, *before)]
+        parents = tuple(graph.names[i] for i in here)
+        lagged_parents = tuple(graph.names[i] for i in before)
+        others = graph.summary[j].copy()
+        others[j] = False
+        share = share_inner if others.any() else share_last
+        own = counts[j]
+        if own is not None:
+            chosen = _categorical(read, as_count(own, "categories", 2), rng)
+            drawn.append(
+                Variable(name, chosen, parents=parents, lagged_parents=lagged_parents, kind=kind)
+            )
+            continue
         drawn.append(
             Variable(
                 name,
-                factory(k, rng) if k else None,
-                NoNoise() if kind == "reward" else unit.scaled(math.sqrt(share)) if k else unit,
+                _reading(read, factory, rng) if read else None,
+                NoNoise() if kind == "reward" else unit.scaled(math.sqrt(share)) if read else unit,
                 parents,
-                before,
+                lagged_parents,
                 kind,
             )
         )
     return _standardised(drawn, graph, rng)
+
+
+def _reading(
+    read: Sequence[int | None], factory: MechanismFactory, rng: np.random.Generator
+) -> Mechanism:
+    """A mechanism over parents of which some are categorical (their numbers of categories)."""
+    if all(k is None for k in read):
+        return factory(len(read), rng)
+    return OneHot(factory(sum(1 if k is None else k for k in read), rng), read)
+
+
+def _categorical(
+    read: Sequence[int | None], categories: int, rng: np.random.Generator
+) -> Categorical:
+    if not read:
+        return Categorical.from_probabilities(rng.uniform(1.0, 2.0, size=categories).tolist())
+    return Categorical([_reading(read, _linear, rng) for _ in range(categories)])
 
 
 def _standardised(
@@ -234,7 +275,8 @@ def _standardised(
     dynamic = bool(graph.lagged.any())
     batch, steps = (_DYNAMIC_SAMPLES, _DYNAMIC_STEPS) if dynamic else (_STATIC_SAMPLES, 1)
     n = len(variables)
-    target = np.sqrt([max(0.0, 1.0 - v.noise.std**2) for v in variables])
+    spreads = [v.noise.std if v.function.additive else 1.0 for v in variables]
+    target = np.sqrt([max(0.0, 1.0 - spread**2) for spread in spreads])
     order = topological_order(graph.contemporaneous)
     sources = [
         (np.flatnonzero(graph.contemporaneous[:, j]), np.flatnonzero(graph.lagged[:, j]))
@@ -251,9 +293,12 @@ def _standardised(
                 continue
             current[j] = v.noise.sample(rng, batch)
             here, before = sources[j]
-            if not len(here) + len(before):
-                continue
             columns = [current[i] for i in here] + [previous[i] for i in before]
+            if not v.function.additive:
+                current[j] = v.function.respond(columns, current[j].copy(), batch)
+                continue
+            if not columns:
+                continue
             effect = v.function.evaluate(columns, batch)
             mean, std = float(effect.mean()), float(effect.std())
             if not std > 0:
@@ -274,6 +319,18 @@ def _affine(mechanism: Mechanism, shift: float, scale: float) -> Mechanism:
     if isinstance(mechanism, Linear):
         return Linear(mechanism.weights * scale, mechanism.bias * scale + shift)
     return Scaled(mechanism, shift, scale)
+
+
+def _shares(noise_share: NoiseShare) -> tuple[float, float]:
+    """The noise share of variables with children, and of those without."""
+    if noise_share == "balanced":
+        return 0.6, 0.1
+    if isinstance(noise_share, str):
+        raise ValueError(f"noise_share must be in (0, 1) or 'balanced', got {noise_share!r}")
+    share = as_finite(noise_share, "noise_share")
+    if not 0 < share < 1:
+        raise ValueError(f"noise_share must be in (0, 1) or 'balanced', got {share}")
+    return share, share
 
 
 def _factory(mechanism: str | MechanismFactory) -> MechanismFactory:

@@ -8,17 +8,28 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from causal_rl.envs import SCMEnv, SCMEnvSpec, SCMVectorEnv, list_envs, resolve_spec
-from causal_rl.graphs import CausalGraph
-from causal_rl.scm import perturbation_graph, varsortability
+from causal_rl.envs import SCMEnv, SCMEnvSpec, SCMVectorEnv, resolve_spec, sortability
+from causal_rl.envs.worlds import BUILT_IN, BlockOptions, WorldOptions
+from causal_rl.graphs import CausalGraph, one_step_graph
+from causal_rl.scm import perturbation_graph, perturbation_one_step
 
-WORLDS = list(list_envs())
+#: The worlds in which a chain, a tree or another structure is to be held at a goal.
+WORLDS = [
+    name
+    for name, world in BUILT_IN.items()
+    if issubclass(world.options, WorldOptions) and world.options is not BlockOptions
+]
+
+
+def is_x(name: str) -> bool:
+    """Whether a variable belongs to the structure, and is no cue and no cell that remembers."""
+    return name.startswith("X") and "." not in name
 
 
 def chain_order(spec: SCMEnvSpec) -> list[str]:
     """Names of the chain, first cause first, along both blocks."""
     graph = spec.causal_graph
-    states = [v for v in spec.observed_names if v.startswith("X")]
+    states = [v for v in spec.observed_names if is_x(v)]
     return sorted(states, key=lambda v: len([a for a in graph.ancestors(v) if a in states]))
 
 
@@ -27,19 +38,23 @@ def chain_order(spec: SCMEnvSpec) -> list[str]:
 def test_perturbing_the_simulator_gives_the_stated_graph(name: str, mechanism: str) -> None:
     for graph_seed in range(3):
         spec = resolve_spec(name, mechanism=mechanism, graph_seed=graph_seed)
-        assert perturbation_graph(spec.scm, graph_seed) == spec.causal_graph
+        assert perturbation_graph(spec.scm, graph_seed) == spec.scm.graph
+        steps = perturbation_one_step(spec.scm, graph_seed, n_points=128)
+        assert steps == one_step_graph(spec.scm.graph)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+# A category need not change where its cause does.
+@pytest.mark.parametrize("name", [w for w in WORLDS if w != "mixed-scm"])
 def test_interventions_through_the_env_move_the_stated_descendants(name: str) -> None:
     spec = resolve_spec(name, graph_seed=1)
     graph, states = spec.causal_graph, spec.observed_names
     within = graph.with_(lagged=np.zeros_like(graph.lagged))
     one, two = SCMEnv(spec), SCMEnv(spec)
+    last = spec.interventions.n_values - 1
     for target, intervened in enumerate(spec.interventions.settable, start=1):
         one.reset(seed=target)
         two.reset(seed=target)
-        now = moved(one, two, states, (target, 0), (target, 6))
+        now = moved(one, two, states, (target, 0), (target, last))
         assert now == set(within.descendants(intervened)) - {"reward"}
         later = moved(one, two, states, (0, 0), (0, 0))
         children = {c for v in now for c in graph.children(v, block="lagged")}
@@ -104,8 +119,9 @@ def test_costs_rise_in_causal_order_and_the_sink_cannot_be_set(name: str) -> Non
     spec = resolve_spec(name, graph_seed=3)
     graph, cost = spec.causal_graph, spec.interventions.cost
     assert isinstance(cost, dict)
-    (sink,) = (v for v in graph.parents("reward") if v != "goal")
-    assert set(cost) == {v for v in graph.names if v.startswith("X")} - {sink}
+    read = graph.parents("score") if "score" in graph.names else graph.parents("reward")
+    (sink,) = (v for v in read if v != "goal")
+    assert set(cost) == {v for v in graph.names if is_x(v)} - {sink}
     for _, cause, effect in graph.edges():
         if cause in cost and effect in cost:
             assert cost[cause] < cost[effect]
@@ -118,12 +134,35 @@ def test_costs_rise_in_causal_order_and_the_sink_cannot_be_set(name: str) -> Non
 def test_variances_are_one_and_tell_nothing(name: str, mechanism: str) -> None:
     spec = resolve_spec(name, mechanism=mechanism, graph_seed=2)
     values = spec.scm.simulate(31, 0, batch=1500).values[15:].reshape(-1, spec.scm.n)
-    np.testing.assert_allclose(values.std(axis=0), 1.0, atol=0.1)
-    graph = spec.scm.graph
-    states = [i for i, v in enumerate(spec.scm.names) if v.startswith("X")]
-    if name == "er-scm":
-        edges = graph.contemporaneous[np.ix_(states, states)]
-        assert varsortability(values[:, states], edges) < 0.9
+    free = [i for i, v in enumerate(spec.scm.variables[: spec.scm.n]) if v.categories is None]
+    free = [i for i in free if not spec.scm.names[i].startswith(("score", "E"))]
+    np.testing.assert_allclose(values[:, free].std(axis=0), 1.0, atol=0.12)
+
+
+@pytest.mark.parametrize("mechanism", ["linear", "tanh", "mlp"])
+@pytest.mark.parametrize("name", ["er-scm", "mixed-scm"])
+def test_random_worlds_do_not_leak_their_order(name: str, mechanism: str) -> None:
+    scores = [
+        sortability(resolve_spec(name, mechanism=mechanism, graph_seed=s), episodes=100)
+        for s in range(100, 112)
+    ]
+    for key in ("varsortability", "r2_sortability"):
+        assert 0.35 < np.mean([s[key] for s in scores]) < 0.7
+
+
+def test_equal_noise_shares_would_leak_the_order_by_r2() -> None:
+    scores = [
+        sortability(resolve_spec("er-scm", noise_share=0.2, graph_seed=s), episodes=100)
+        for s in range(100, 112)
+    ]
+    assert np.mean([s["r2_sortability"] for s in scores]) < 0.25
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_no_world_leaks_its_order_by_variance(name: str) -> None:
+    scores = [sortability(resolve_spec(name, graph_seed=s), episodes=100) for s in range(6)]
+    if name != "cues-scm":  # the score is a smaller number than what it is made of
+        assert 0.2 < np.mean([s["varsortability"] for s in scores]) < 0.8
 
 
 def two_slices(graph: CausalGraph) -> np.ndarray:
@@ -235,8 +274,9 @@ def oracle(spec: SCMEnvSpec, samples: int = 8, ahead: int = 0) -> Policy:
     return policy
 
 
+# A greedy oracle does not see what a delayed edge brings; hidden variables are not in obs.
 @pytest.mark.parametrize("graph_seed", [0, 1])
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", [w for w in WORLDS if w not in ("delayed-chain-scm", "cues-scm")])
 def test_who_knows_the_world_gains_a_lot(name: str, graph_seed: int) -> None:
     spec = resolve_spec(name, graph_seed=graph_seed, horizon=16)
     rng = np.random.default_rng(0)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.envs.worlds.cues import ProxyOptions, proxy_chain_scm
+from causal_rl.envs.worlds.blocks import BlockOptions, block_scm
+from causal_rl.envs.worlds.cues import CueOptions, ProxyOptions, cues_scm, proxy_chain_scm
+from causal_rl.envs.worlds.mixed import MixedOptions, mixed_scm
 from causal_rl.envs.worlds.options import RandomGraphOptions, WorldOptions
 from causal_rl.envs.worlds.structure import (
     chain_scm,
@@ -61,7 +63,19 @@ BUILT_IN: dict[str, World] = {
     "full-scm": World(WorldOptions, full_scm),
     "er-scm": World(RandomGraphOptions, er_scm),
     "sf-scm": World(RandomGraphOptions, sf_scm),
+    "mixed-scm": World(MixedOptions, mixed_scm),
     "proxy-chain-scm": World(ProxyOptions, proxy_chain_scm),
+    "cues-scm": World(CueOptions, cues_scm),
+    "block-scm": World(BlockOptions, block_scm),
 }
 
-__all__ = ["BUILT_IN", "ProxyOptions", "RandomGraphOptions", "World", "WorldOptions"]
+__all__ = [
+    "BUILT_IN",
+    "BlockOptions",
+    "CueOptions",
+    "MixedOptions",
+    "ProxyOptions",
+    "RandomGraphOptions",
+    "World",
+    "WorldOptions",
+]

@@ -85,7 +85,12 @@ class Structure:
     sink: int
 
 
-def structure(kind: Topology, options: WorldOptions, density: float = 1.0) -> Structure:
+def structure(
+    kind: Topology,
+    options: WorldOptions,
+    density: float = 1.0,
+    categories: Sequence[int | None] | None = None,
+) -> Structure:
     """Variables X1..Xn of one topology, unit variance each, the sink slowed.
 
     Args:
@@ -93,14 +98,25 @@ def structure(kind: Topology, options: WorldOptions, density: float = 1.0) -> St
         options: of the world; ``timing`` says whether edges act inside the step, one step later
             ("lagged"), or each 1, 2 or 3 steps later ("delayed").
         density: expected edges for each variable, for random graphs.
+        categories: for each variable its number of categories or None; None for all continuous.
+            The sink stays continuous.
     """
     rng = np.random.default_rng(options.graph_seed)
     adjacency = np.asarray(topology(kind, options.n, rng, density), dtype=np.bool_)
     names = tuple(f"X{i + 1}" for i in range(options.n))
-    variables = list(
-        random_variables(adjacency, options.mechanism, rng, options.noise_share, names=names)
-    )
     sink = sink_of(adjacency)
+    if categories is not None:
+        categories = [None if i == sink else k for i, k in enumerate(categories)]
+    variables = list(
+        random_variables(
+            adjacency,
+            options.mechanism,
+            rng,
+            options.noise_share,
+            names=names,
+            categories=categories,
+        )
+    )
     variables[sink] = slowed(variables[sink], options.sink_lag)
     if options.timing == "lagged":
         variables = [
@@ -147,6 +163,7 @@ def control_spec(
     made: Structure,
     more: Sequence[Variable] = (),
     values: Mapping[str, Sequence[float]] | None = None,
+    reward: Variable | None = None,
 ) -> SCMEnvSpec:
     """Add goal and reward to a structure.
 
@@ -156,10 +173,11 @@ def control_spec(
         made: the X variables.
         more: further variables, which cannot be set.
         values: the values on offer by name; None for the same grid for all.
+        reward: in place of ``-|sink - goal|``.
     """
     sink = made.names[made.sink]
     goal = Variable(name="goal", noise=GOAL, kind="context")
-    reward = Variable(
+    distance = Variable(
         name="reward",
         kind="reward",
         parents=(sink, "goal"),
@@ -175,7 +193,7 @@ def control_spec(
         values = {x: values[x] for x in settable}
     return SCMEnvSpec(
         name=name,
-        scm=DynamicSCM([*made.variables, *more, goal, reward]),
+        scm=DynamicSCM([*made.variables, *more, goal, reward or distance]),
         interventions=Interventions(settable, grid if values is None else values, cost),
         horizon=options.horizon,
         shifts=standard_shifts(),

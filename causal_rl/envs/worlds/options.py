@@ -19,7 +19,8 @@ class WorldOptions:
         n: variables, goal and distractors not counted.
         mechanism: "linear", "tanh", "mlp", "gp" or "polynomial".
         graph_seed: draws the graph, the labels and the mechanisms.
-        noise_share: share of noise in the variance of each variable, in (0, 1).
+        noise_share: share of noise in the variance of each variable, in (0, 1), or "balanced"
+            (see ``scm.random_scm``).
         sink_lag: effect of the sink's previous value on itself, in [0, 1); 0 removes the edge.
         max_cost: cost of the dearest intervention; the k-th settable variable in causal order
             costs k / (number of them) as much.
@@ -36,7 +37,7 @@ class WorldOptions:
     n: int = 8
     mechanism: str = "tanh"
     graph_seed: int = 0
-    noise_share: float = 0.2
+    noise_share: float | str = 0.2
     sink_lag: float = 0.5
     max_cost: float = 0.1
     n_values: int = 7
@@ -52,7 +53,9 @@ class WorldOptions:
         if self.mechanism not in MECHANISMS:
             allowed = ", ".join(MECHANISMS)
             raise ValueError(f"mechanism must be one of {allowed}, got {self.mechanism!r}")
-        check_number("noise_share", self.noise_share, lambda x: 0.0 < x < 1.0, "in (0, 1)")
+        if self.noise_share != "balanced":
+            allowed = "in (0, 1) or 'balanced'"
+            check_number("noise_share", self.noise_share, lambda x: 0.0 < x < 1.0, allowed)
         check_number("sink_lag", self.sink_lag, lambda x: 0.0 <= x < 1.0, "in [0, 1)")
         check_number("max_cost", self.max_cost, lambda x: 0.0 <= x < math.inf, "at least 0")
         check_number("max_value", self.max_value, lambda x: 0.0 < x < math.inf, "above 0")
@@ -62,11 +65,14 @@ class WorldOptions:
 class RandomGraphOptions(WorldOptions):
     """As :class:`WorldOptions`, for a random graph.
 
+    Its ``noise_share`` is "balanced" by default, so that sorting by R2 does not tell the order.
+
     Args:
         density: expected edges for each variable, above 0.
     """
 
     n: int = 10
+    noise_share: float | str = "balanced"
     density: float = 2.0
 
     def __post_init__(self) -> None:
