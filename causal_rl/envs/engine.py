@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.scm import DynamicSCM, Trajectory, episode_key, uniform_at
+from causal_rl.scm import DynamicSCM, Trajectory, episode_key
 
 #: Noise rows drawn in one go: a lone environment draws its whole episode, a thousand one step.
 _ROWS_AHEAD = 256
@@ -37,11 +37,14 @@ class NoiseTape:
         """Drop what was drawn ahead; to be called whenever a key changes out of turn."""
         self._block.clear()
 
-    def next(self, key: NDArray[np.uint64], step: NDArray[np.int64]) -> _Floats:
-        """Noise (num_envs, n) of ``step``; until forgotten, calls must count it up by one."""
+    def next(self, key: NDArray[np.uint64], step: NDArray[np.int64], *, start: bool) -> _Floats:
+        """Noise (num_envs, n) of ``step``; until forgotten, calls must count it up by one.
+
+        That of contexts may be missing (0) unless ``start``.
+        """
         if not self._block:
             if self._length == 1:
-                return self.draw(key, step)
+                return self._scm.keyed_noise(key, step, start=start)
             ahead = (step + np.arange(self._length)[:, None]).ravel()
             noise = self.draw(np.tile(key, self._length), ahead)
             self._block = np.split(noise, self._length)[::-1]
@@ -49,7 +52,7 @@ class NoiseTape:
 
     def draw(self, key: NDArray[np.uint64], step: NDArray[np.int64]) -> _Floats:
         """Noise (rows, n) for episode keys and steps of shape (rows,)."""
-        return self._scm.noise_from_uniforms(uniform_at(key, step, self._scm.n))
+        return self._scm.keyed_noise(key, step)
 
 
 class Engine:
@@ -87,7 +90,7 @@ class Engine:
         self.step = np.where(rows, 0, self.step)
         self._rekey()
         if rows.all():
-            self.values = self.scm.initial(self._tape.next(self._key, self.step))
+            self.values = self.scm.initial(self._tape.next(self._key, self.step, start=True))
         else:
             self.values = self.values.copy(order="K")
             self.values[rows] = self.scm.initial(self._tape.draw(self._key[rows], self.step[rows]))
@@ -115,7 +118,7 @@ class Engine:
                 named, and the state stays as it was.
         """
         step = self.step + 1
-        noise = self._tape.next(self._key, step)
+        noise = self._tape.next(self._key, step, start=False)
         try:
             values = self.scm.step(self.values, noise, None, do_mask, do_value)
             reward: _Floats = self.scm.reward_value(self.values, values) - cost

@@ -165,6 +165,22 @@ class DynamicSCM:
         """
         return self._program.noise_from_uniforms(as_columns(uniforms, self.n, "uniforms")).T
 
+    def keyed_noise(
+        self, key: NDArray[np.uint64], step: ArrayLike, *, start: bool = True
+    ) -> FloatArray:
+        """The noise of the variables by address, through `uniform_at`.
+
+        Args:
+            key: uint64 of shape (batch,) from `episode_key`.
+            step: Non-negative integers, shape (batch,).
+            start: Whether contexts are drawn too, as when an episode starts; without it their noise
+                is 0.
+
+        Returns:
+            float64 of shape (batch, n).
+        """
+        return self._program.keyed_noise(key, step, start=start).T
+
     def sample_noise(self, rng: np.random.Generator | int, batch: int = 1) -> FloatArray:
         """Draw the noise of one step.
 

@@ -66,23 +66,23 @@ def episode_key(seed: ArrayLike, episode: ArrayLike) -> UintArray:
     return _mix((key ^ _as_key(episode, "episode")) + _GOLDEN)
 
 
-def uniform_at(key: UintArray, step: ArrayLike, n: int) -> FloatArray:
+def uniform_at(key: UintArray, step: ArrayLike, variables: int | tuple[int, ...]) -> FloatArray:
     """`keyed_uniform` with the key of the episode already computed: half the work a step.
 
     Args:
         key: uint64 of shape (batch,) from `episode_key`.
         step: Non-negative integer(s), a scalar or shape (batch,).
-        n: Number of variables.
+        variables: Number n of variables, or the indices of some.
 
     Returns:
-        float64 of shape (batch, n), as `keyed_uniform`.
+        float64 of shape (batch, n), as `keyed_uniform`; or of those variables alone.
 
     Raises:
         TypeError: If `step` is not an integer.
         ValueError: If `step` is negative or the shapes do not broadcast.
     """
     at_step = _mix((key ^ _as_key(step, "step")) + _GOLDEN)
-    bits = _mix(_variable_offsets(n) + at_step)
+    bits = _mix(_variable_offsets(variables) + at_step)
     # 52 bits k become (k + 1/2) 2**-52: never 0, never 1, and exact. They are written as the
     # mantissa of a number in [1, 2), which is several times cheaper than a conversion.
     bits >>= _12
@@ -93,19 +93,21 @@ def uniform_at(key: UintArray, step: ArrayLike, n: int) -> FloatArray:
 
 
 @lru_cache(maxsize=64)
-def _variable_offsets(n: int) -> UintArray:
-    offsets = np.arange(1, n + 1, dtype=np.uint64)[:, None] * _GOLDEN
+def _variable_offsets(variables: int | tuple[int, ...]) -> UintArray:
+    index = np.arange(variables) if isinstance(variables, int) else np.array(variables)
+    offsets = (index.astype(np.uint64) + np.uint64(1))[:, None] * _GOLDEN
     offsets.flags.writeable = False
     return offsets
 
 
 def _mix(state: UintArray) -> UintArray:
     """SplitMix64's finaliser; changes `state` in place."""
-    state ^= state >> _30
+    high = state >> _30
+    state ^= high
     state *= _FIRST
-    state ^= state >> _27
+    state ^= np.right_shift(state, _27, out=high)
     state *= _SECOND
-    state ^= state >> _31
+    state ^= np.right_shift(state, _31, out=high)
     return state
 
 

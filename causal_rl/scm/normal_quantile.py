@@ -44,9 +44,9 @@ def normal_quantile(u: FloatArray) -> FloatArray:
     # mode="clip" spares the check of every index; none can be outside.
     result = _CURVE.take(segment, mode="clip")
     result *= at
-    result += _SLOPE.take(segment, mode="clip")
+    result += _SLOPE.take(segment, mode="clip", out=nearest)
     result *= at
-    result += _LEVEL.take(segment, mode="clip")
+    result += _LEVEL.take(segment, mode="clip", out=nearest)
     segment -= _SEGMENTS // 2
     np.abs(segment, out=segment)
     tail = np.flatnonzero(segment > _SEGMENTS // 2 - _TAIL)

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from causal_rl.graphs import CausalGraph, find_cycle, topological_order
 from causal_rl.scm.arguments import BoolArray, FloatArray
+from causal_rl.scm.keyed_noise import UintArray, uniform_at
 from causal_rl.scm.mechanisms import Constant, Linear, Mechanism
 from causal_rl.scm.noise import Noise
 from causal_rl.scm.variables import Variable, do_values
@@ -72,7 +74,9 @@ class Program:
         if self.sink is not None:
             _, mechanism, read, _ = _instruction(self.n, self.sink, rows)
             self._mechanisms[self.n] = mechanism, read
-        self._noises = _noise_groups(columns)
+        self._noises = _noise_groups(columns, range(self.n))
+        self.drawn = tuple(i for i in range(self.n) if i not in self.held)
+        self._drawn_noises = _noise_groups(columns, self.drawn)
         self._start = np.array(
             [v.function.value if isinstance(v.function, Constant) else 0.0 for v in columns]
         )
@@ -283,17 +287,23 @@ class Program:
 
     def noise_from_uniforms(self, uniforms: FloatArray) -> FloatArray:
         """Map uniforms (n, batch) through each column's inverse CDF to noise (n, batch)."""
-        if len(self._noises) == 1:
-            distribution, _, scale = self._noises[0]
-            return distribution.ppf(uniforms) * scale
         noise = np.empty_like(uniforms)
-        for distribution, rows, scale in self._noises:
-            drawn = distribution.ppf(uniforms[rows])
-            if isinstance(rows, slice):
-                np.multiply(drawn, scale, out=noise[rows])
-            else:
-                noise[rows] = drawn * scale
-        return noise
+        return _fill(noise, uniforms, self._noises)
+
+    def keyed_noise(self, key: UintArray, step: ArrayLike, *, start: bool) -> FloatArray:
+        """Noise (n, batch) by address; see `uniform_at`.
+
+        Args:
+            key: uint64 (batch,) from `episode_key`.
+            step: (batch,).
+            start: Whether held columns are drawn too; without it theirs is 0.
+        """
+        if start or not self.held:
+            return self.noise_from_uniforms(uniform_at(key, step, self.n).T)
+        noise = np.empty((self.n, len(key)))
+        for i in self.held:
+            noise[i] = 0.0
+        return _fill(noise, uniform_at(key, step, self.drawn).T, self._drawn_noises)
 
     def sample_noise(self, rng: np.random.Generator, batch: int) -> FloatArray:
         """Draw noise (n, batch), column by column in the user's order."""
@@ -407,22 +417,39 @@ def _instruction(i: int, v: Variable, rows: dict[str, int]) -> _Instruction:
     return i, v.function, here + before, v.function.additive
 
 
-_NoiseGroup = tuple[Noise, slice | list[int], FloatArray]
+# A distribution, the rows of the uniforms it maps, the rows of the noise they become, a scale each.
+_Rows = slice | list[int]
+_NoiseGroup = tuple[Noise, _Rows, _Rows, FloatArray]
 
 
-def _noise_groups(columns: Sequence[Variable]) -> list[_NoiseGroup]:
+def _noise_groups(columns: Sequence[Variable], drawn: Sequence[int]) -> list[_NoiseGroup]:
     """Columns whose noises differ in scale alone: one call of `ppf` serves them all."""
-    groups: list[tuple[Noise, list[int], list[float]]] = []
-    for i, v in enumerate(columns):
-        unit, factor = v.noise.unscaled
-        for noise, rows, factors in groups:
+    groups: list[tuple[Noise, list[int], list[int], list[float]]] = []
+    for source, i in enumerate(drawn):
+        unit, factor = columns[i].noise.unscaled
+        for noise, sources, rows, factors in groups:
             if noise is unit or (type(noise) is type(unit) and noise == unit):
+                sources.append(source)
                 rows.append(i)
                 factors.append(factor)
                 break
         else:
-            groups.append((unit, [i], [factor]))
-    return [(noise, _as_slice(rows), np.array(factors)[:, None]) for noise, rows, factors in groups]
+            groups.append((unit, [source], [i], [factor]))
+    return [
+        (noise, _as_slice(sources), _as_slice(rows), np.array(factors)[:, None])
+        for noise, sources, rows, factors in groups
+    ]
+
+
+def _fill(noise: FloatArray, uniforms: FloatArray, groups: Sequence[_NoiseGroup]) -> FloatArray:
+    """Map uniforms through inverse CDFs into the rows of ``noise``."""
+    for distribution, sources, rows, scale in groups:
+        drawn = distribution.ppf(uniforms[sources])
+        if isinstance(rows, slice):
+            np.multiply(drawn, scale, out=noise[rows])
+        else:
+            noise[rows] = drawn * scale
+    return noise
 
 
 def _as_slice(rows: list[int]) -> slice | list[int]:
