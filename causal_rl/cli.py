@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from causal_rl.agents import (
+    AgentEvaluation,
     Interrupted,
     TrainConfig,
     evaluate_run_agent,
@@ -26,8 +27,16 @@ from causal_rl.agents import (
     save_figure,
     train,
 )
+from causal_rl.agents.inspection import ProtocolEvaluation, evaluate_run_shift
 from causal_rl.benchmarks.command import benchmark_command
-from causal_rl.envs import Interventions, list_envs, resolve_spec
+from causal_rl.envs import (
+    GYM_DYNAMICS,
+    Interventions,
+    list_envs,
+    plot_world,
+    resolve_spec,
+    sortability,
+)
 from causal_rl.errors import MissingExtraError
 
 EXIT_BAD_INPUT = 2
@@ -154,7 +163,8 @@ def evaluate_graph_command(run: Path, as_json: bool, out: Path | None) -> None:
     "--shift",
     default=None,
     metavar="NAME",
-    help="Evaluate in this shift of the world.  [default: the world trained on]",
+    help="Evaluate in this shift of the world, or over this protocol of train and test splits.  "
+    "[default: the world trained on]",
 )
 @click.option(
     "--episodes",
@@ -169,7 +179,22 @@ def evaluate_agent_command(
 ) -> None:
     """Evaluate the policy of RUN beside random, no intervention and the oracle planner."""
     torch.set_num_threads(1)
-    result = evaluate_run_agent(run, shift=shift, episodes=episodes, device=device).to_dict()
+    if shift is None:
+        found: AgentEvaluation | ProtocolEvaluation = evaluate_run_agent(
+            run, episodes=episodes, device=device
+        )
+    else:
+        found = evaluate_run_shift(
+            run,
+            shift,
+            episodes=episodes,
+            device=device,
+            progress=lambda line: click.echo(line, err=True),
+        )
+    if isinstance(found, ProtocolEvaluation):
+        _report_protocol(found, run, as_json=as_json)
+        return
+    result = found.to_dict()
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
@@ -185,9 +210,28 @@ def evaluate_agent_command(
 
 @cli.command("envs")
 @click.argument("name", required=False)
-def envs_command(name: str | None) -> None:
+@click.option("--plot", is_flag=True, help="Draw the world NAME: its true graph and what it is.")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=None,
+    metavar="FILE",
+    help="Where --plot writes.  [default: NAME.png]",
+)
+@click.option(
+    "--env-arg",
+    "env_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the world; may be given several times.",
+)
+def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple[str, ...]) -> None:
     """List the registered worlds, or describe the world NAME."""
     console = Console()
+    if name is None and (plot or out is not None or env_args):
+        raise click.UsageError("--plot, --out and --env-arg need the NAME of a world")
+    if out is not None and not plot:
+        raise click.UsageError("--out needs --plot")
     if name is None:
         table = Table()
         for title in ("world", "variables", "edges"):
@@ -204,8 +248,18 @@ def envs_command(name: str | None) -> None:
                 f"{spec.description} Shifts: {', '.join(spec.shifts) or 'none'}.",
             )
         console.print(table)
+        console.print(
+            "Gymnasium's own simulators with their known graph (gymnasium.make, no SCM to train "
+            f"on): {', '.join(GYM_DYNAMICS)}",
+            highlight=False,
+        )
         return
-    spec = resolve_spec(name)
+    spec = resolve_spec(name, **TrainConfig(env=name, env_args=env_args).world_kwargs)
+    if plot:
+        picture = Path(f"{spec.name}.png") if out is None else out
+        plot_world(spec, picture)
+        console.print(f"Picture: {picture}", soft_wrap=True, highlight=False)
+    leaks = sortability(spec)
     console.print(f"{spec.name}: {spec.description}", highlight=False)
     observed = zip(spec.observed_names, spec.observed_kinds, strict=True)
     for title, values in (
@@ -214,6 +268,10 @@ def envs_command(name: str | None) -> None:
         ("values", _offered(spec.interventions)),
         ("horizon", [f"{spec.horizon} steps"]),
         ("shifts", list(spec.shifts) or ["none"]),
+        (
+            "leaks of the order (.5 is none)",
+            [f"{key} {'-' if value is None else f'{value:.2f}'}" for key, value in leaks.items()],
+        ),
         (
             "edges (the truth)",
             [
@@ -259,6 +317,16 @@ def _offered(interventions: Interventions) -> list[str]:
         f"{name} {' '.join(f'{value:.3g}' for value in row)}"
         for name, row in zip(interventions.settable, table, strict=True)
     ]
+
+
+def _report_protocol(found: ProtocolEvaluation, run: Path, *, as_json: bool) -> None:
+    data, picture = found.save(run)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    console = Console()
+    console.print(found.table())
+    console.print(f"Written: {data}, {picture}", soft_wrap=True, highlight=False)
 
 
 def _fail(message: str) -> None:

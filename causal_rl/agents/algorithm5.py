@@ -13,7 +13,7 @@ import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ from causal_rl.agents.policy import ActorCritic
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
 from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
 from causal_rl.agents.store import TransitionStore
-from causal_rl.discovery import Transitions, make_learner
+from causal_rl.discovery import make_learner
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
+from causal_rl.envs.recording import VectorStep, vector_step, vector_transitions
 from causal_rl.graphs import CausalGraph
 
 # Seeds of the run's own streams, apart from one another and from those of the environments.
@@ -194,7 +195,7 @@ class Algorithm5:
                 "log_prob": log_prob,
                 "value": value,
                 "reward": self._tensor(reward),
-                "reached": self._tensor(step.reached[:acting]),
+                "reached": self._tensor(step.next_state[:acting]),
                 "terminated": torch.as_tensor(step.terminated[:acting], device=self.device),
                 "done": torch.as_tensor(done, device=self.device),
             }.items():
@@ -222,45 +223,17 @@ class Algorithm5:
             value_target=advantage.flatten() + flat["value"],
         )
 
-    def _step(self, action: NDArray[np.int64]) -> _Step:
+    def _step(self, action: NDArray[np.int64]) -> VectorStep:
         """One step of every environment, with the states reached before any reset."""
-        before = self._current()
-        after, reward, terminated, truncated, info = self.env.step(action)
-        done = terminated | truncated
-        reached, do_target, do_value = after, info["do_target"], info["do_value"]
-        if done.any():
-            final, column = info["final_info"], done[:, None]
-            reached = after.copy()
-            reached[done] = np.stack(list(info["final_obs"][done]))
-            do_target = np.where(column, final["do_target"], do_target)
-            do_value = np.where(column, final["do_value"], do_value)
-        self._observation = after
+        outcome = self.env.step(action)
+        step = vector_step(self._current(), action, outcome, autoreset_mode=self.env.autoreset_mode)
+        self._observation = outcome[0]
         self.progress.env_steps += len(action)
-        return _Step(
-            state=before,
-            action=action,
-            reward=reward,
-            reached=reached,
-            terminated=terminated,
-            truncated=truncated,
-            do_target=do_target,
-            do_value=do_value,
-        )
+        return step
 
-    def _store(self, steps: list[_Step]) -> None:
+    def _store(self, steps: list[VectorStep]) -> None:
         """Put whole steps of every environment into the replay buffer."""
-        columns = {
-            item.name: np.concatenate([getattr(step, item.name) for step in steps])
-            for item in fields(_Step)
-        }
-        self.store.add(
-            Transitions(
-                next_state=columns.pop("reached"),
-                names=self.names,
-                kinds=self.spec.observed_kinds,
-                **columns,
-            )
-        )
+        self.store.add(vector_transitions(steps, names=self.names, kinds=self.spec.observed_kinds))
 
     def _random_actions(self, count: int) -> NDArray[np.int64]:
         """(count, 2) uniform targets and values."""
@@ -439,20 +412,6 @@ class Algorithm5:
     def _tensor(self, array: NDArray[np.floating]) -> torch.Tensor:
         # A copy: stored rows are read-only, which torch tensors cannot express.
         return torch.tensor(array, dtype=torch.float32, device=self.device)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One step of every environment; ``reached`` (envs, n) is the state before any reset."""
-
-    state: NDArray[np.floating]
-    action: NDArray[np.int64]
-    reward: NDArray[np.float64]
-    reached: NDArray[np.floating]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    do_target: NDArray[np.bool_]
-    do_value: NDArray[np.float64]
 
 
 def _differing_edges(before: CausalGraph | None, after: CausalGraph) -> int:

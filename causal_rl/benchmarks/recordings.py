@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from causal_rl.benchmarks.cells import Row
 from causal_rl.discovery import Transitions
-from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
+from causal_rl.envs import SCMEnvSpec
+from causal_rl.envs.recording import record as record_world
 from causal_rl.graphs import CausalGraph
 
 _ENVS = 20
@@ -32,36 +31,15 @@ def record(spec: SCMEnvSpec, rows: int, *, seed: int, interventions: bool) -> Tr
     """
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}")
-    # With NEXT_STEP a reset is a step of its own, which Transitions leaves out by itself.
-    env = SCMVectorEnv(spec, num_envs=_ENVS, autoreset_mode="NEXT_STEP")
-    rng = np.random.default_rng([seed, 11])
-    high = spec.action_space().nvec
-    before, _ = env.reset(seed=seed * 1_000_000 + 300_000)
-    begins = np.zeros(_ENVS, dtype=bool)
-    parts: list[Transitions] = []
-    kept = 0
-    while kept < rows:
-        drawn = rng.integers(0, high, size=(_ENVS, 2))
-        action = drawn if interventions else np.zeros_like(drawn)
-        after, reward, terminated, truncated, info = env.step(action)
-        part = Transitions(
-            state=before,
-            action=action,
-            reward=reward,
-            next_state=after,
-            terminated=terminated,
-            truncated=truncated,
-            do_target=info["do_target"],
-            do_value=info["do_value"],
-            reset=begins,
-            names=spec.observed_names,
-            kinds=spec.observed_kinds,
-        )
-        parts.append(part)
-        kept += len(part)
-        before, begins = after, terminated | truncated
-    env.close()
-    return Transitions.concatenate(parts)[:rows]
+    # 20 environments with NEXT_STEP: every published result stands on this stream of numbers.
+    return record_world(
+        spec,
+        rows,
+        policy="random" if interventions else "observe",
+        seed=seed,
+        num_envs=_ENVS,
+        autoreset_mode="NEXT_STEP",
+    )
 
 
 def state_columns(transitions: Transitions) -> Transitions:

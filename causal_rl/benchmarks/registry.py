@@ -12,6 +12,7 @@ _MODULES = {
     "graph-recovery": "causal_rl.benchmarks.graph_recovery",
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",
     "attention": "causal_rl.benchmarks.attention",
+    "env-speed": "causal_rl.benchmarks.env_speed",
 }
 
 

@@ -29,6 +29,13 @@ from causal_rl.scm import DynamicSCM, Variable
 NAMESPACE = "causal_rl"
 VERSION = 0
 
+#: Simulators of Gymnasium's under their known graph, by short name; see `gym_dynamics`.
+GYM_FACTORIES = {
+    "cartpole": "make_cartpole",
+    "mountain-car": "make_mountain_car",
+    "pendulum": "make_pendulum",
+}
+
 #: A reward: its variable, or the names it reads and a function of their columns.
 Reward = Variable | tuple[Sequence[str], Callable[..., Any]]
 
@@ -77,7 +84,7 @@ def register_env(
             f"name must be letters, digits, '-', '_' or '.', without namespace and version, got "
             f"{name!r}"
         )
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in GYM_FACTORIES:
         raise ValueError(f"name {name!r} is a built-in world; choose another")
     if isinstance(world, SCMEnvSpec):
         if reward is not None or actions is not None or shifts is not None:
@@ -142,7 +149,7 @@ def make_env(
     Args:
         world: a specification, or whatever :func:`resolve_spec` takes.
         shift: name of a shift to apply, or None.
-        render_mode: must be None.
+        render_mode: None or "rgb_array".
         **kwargs: see :func:`resolve_spec`.
 
     Raises:
@@ -168,7 +175,7 @@ def make_vector_env(
         num_envs: copies.
         shift: name of a shift to apply, or None.
         autoreset_mode: SAME_STEP or NEXT_STEP, see :class:`SCMVectorEnv`.
-        render_mode: must be None.
+        render_mode: None or "rgb_array".
         max_episode_steps: what ``gymnasium.make`` does by a wrapper: truncate at this many steps if
             the horizon is longer.
         **kwargs: see :func:`resolve_spec`.
@@ -193,6 +200,10 @@ def register_built_in() -> None:
                 vector_entry_point="causal_rl.envs.registry:make_vector_env",
                 kwargs={"world": name},
             )
+    for name, factory in GYM_FACTORIES.items():
+        env_id = f"{NAMESPACE}/{name}-v{VERSION}"
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point=f"causal_rl.envs.gym_dynamics:{factory}")
 
 
 def _build(
@@ -251,6 +262,11 @@ def _from_name(text: str, kwargs: dict[str, Any]) -> SCMEnvSpec:
     name = text.removeprefix(f"{NAMESPACE}/").removesuffix(f"-v{VERSION}")
     if name in _CUSTOM:
         return _with_options(_CUSTOM[name], kwargs)
+    if name in GYM_FACTORIES:
+        raise ValueError(
+            f"env {text!r} is one of Gymnasium's simulators and has no SCM to run or shift; make "
+            f"with gymnasium.make('{NAMESPACE}/{name}-v{VERSION}')"
+        )
     if name not in BUILT_IN:
         known = [*BUILT_IN, *_CUSTOM]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from causal_rl.envs.counterfactual import Do, counterfactual, with_costs
 from causal_rl.envs.engine import Engine
+from causal_rl.envs.frames import Shown
 from causal_rl.envs.interventions import Interventions
+from causal_rl.envs.rendering import GraphRenderer
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.graphs import CausalGraph
 from causal_rl.scm import Trajectory
@@ -38,19 +40,24 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
 
     Args:
         scm_spec: the world.
-        render_mode: must be None; there is nothing to render.
+        render_mode: None, or "rgb_array": :meth:`render` draws the true graph with its values.
 
     Raises:
         TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
-        ValueError: a render mode was asked for.
+        ValueError: another render mode.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+    }
 
     def __init__(self, scm_spec: SCMEnvSpec, *, render_mode: str | None = None) -> None:
         check_arguments(scm_spec, render_mode)
         self.scm_spec = scm_spec
-        self.render_mode = None
+        self.render_mode = render_mode
+        self._renderer: GraphRenderer | None = None
+        self._shown: Shown = Shown()
         self.observation_space = scm_spec.observation_space()
         self.action_space = scm_spec.action_space()
         self._engine = Engine(scm_spec, 1)
@@ -94,6 +101,7 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         self._engine.restart(_EVERY)
         n = len(self.scm_spec.observed)
         info = {"do_target": np.zeros(n, dtype=np.bool_), "do_value": np.zeros(n)}
+        self._shown = Shown()
         return self._observation(), info
 
     def step(
@@ -126,7 +134,29 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         else:
             info = {"do_target": mask[0, self._columns], "do_value": value[0, self._columns]}
         truncated = bool(engine.step[0] >= self.scm_spec.horizon)
-        return self._observation(), float(reward[0]), False, truncated, info
+        paid = float(reward[0])
+        if self.render_mode is not None:
+            self._shown = self._shown.after(paid, info["do_target"], info["do_value"])
+        return self._observation(), paid, False, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """A picture of the true graph, each variable with its value: what was set is marked.
+
+        It shows the truth, so it is for people, not for agents. Hidden variables are left out.
+
+        Returns:
+            uint8 (height, width, 3); None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if not self._engine.started[0]:
+            raise error.ResetNeeded("call reset before render")
+        if self._renderer is None:
+            self._renderer = GraphRenderer(self.scm_spec.causal_graph)
+        return self._shown.frame(self._renderer, self._observation(), int(self._engine.step[0]))
 
     def natural_action(self) -> NDArray[np.float64]:
         """What the settable variables would be in the coming step if nothing were set.
@@ -139,8 +169,9 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         """
         if not self._engine.started[0]:
             raise error.ResetNeeded("call reset before natural_action")
-        natural = self._engine.natural()[0]
-        return natural[[self.scm_spec.scm.names.index(n) for n in self.interventions.settable]]
+        names = self.scm_spec.scm.names
+        columns = [names.index(name) for name in self.interventions.settable]
+        return np.asarray(self._engine.natural()[0, columns], dtype=np.float64)
 
     def see(self) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         """One step in which nothing is set: every variable follows its own mechanism."""
@@ -201,6 +232,7 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         """
         check_same_interface(self.scm_spec, scm_spec)
         self.scm_spec, self._tables = scm_spec, scm_spec.action_tables
+        self._renderer = None
         self._engine.set_world(scm_spec)
 
     def get_state(self) -> dict[str, NDArray[np.generic]]:
@@ -236,12 +268,12 @@ def check_arguments(scm_spec: object, render_mode: str | None) -> None:
 
     Raises:
         TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
-        ValueError: a render mode was asked for.
+        ValueError: a render mode that there is not.
     """
     if not isinstance(scm_spec, SCMEnvSpec):
         raise TypeError(f"scm_spec must be an SCMEnvSpec, got {type(scm_spec).__name__}")
-    if render_mode is not None:
-        raise ValueError(f"render_mode must be None, got {render_mode!r}: nothing is rendered")
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
 
 
 def check_same_interface(old: SCMEnvSpec, new: object) -> None:

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.envs.counterfactual import Do, counterfactual, with_costs
 from causal_rl.envs.engine import Engine
+from causal_rl.envs.frames import Shown
 from causal_rl.envs.interventions import Interventions
-from causal_rl.envs.scalar import check_arguments, check_same_interface, check_seed
+from causal_rl.envs.rendering import GraphRenderer
+from causal_rl.envs.scalar import SCMEnv, check_arguments, check_same_interface, check_seed
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.graphs import CausalGraph
 from causal_rl.scm import Trajectory
@@ -41,7 +43,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
             its next episode; its last observation is ``info["final_obs"][i]`` and its intervention
             ``info["final_info"]["do_target"][i]``. ``NEXT_STEP``: the next call to :meth:`step`
             ignores that row's action, returns its first observation and reward 0.
-        render_mode: must be None; there is nothing to render.
+        render_mode: None, or "rgb_array": :meth:`render` draws one picture a row.
 
     Raises:
         TypeError: ``scm_spec`` is no :class:`~causal_rl.envs.SCMEnvSpec`.
@@ -69,7 +71,10 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         self.scm_spec = scm_spec
         self.num_envs = int(num_envs)
         self.autoreset_mode = mode
-        self.metadata = {"render_modes": [], "autoreset_mode": mode}
+        self.metadata = {**SCMEnv.metadata, "autoreset_mode": mode}
+        self.render_mode = render_mode
+        self._renderer: GraphRenderer | None = None
+        self._shown = [Shown()] * self.num_envs if render_mode is not None else []
         self.single_observation_space = scm_spec.observation_space()
         self.single_action_space = scm_spec.action_space()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -131,6 +136,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         every = np.ones(self.num_envs, dtype=np.bool_)
         self._engine.restart(every)
         self._pending = ~every
+        self._shown = [Shown()] * len(self._shown)
         return self._observation(), self._info(*self._nothing(), every)
 
     def step(self, actions: ArrayLike) -> tuple[_Floats, _Floats, _Bools, _Bools, dict[str, Any]]:
@@ -169,7 +175,33 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
             self._pending = truncated.copy()
         elif truncated.any():
             info = self._reset_now(truncated, mask, value)
+        if self._shown:
+            self._show(rewards, info)
         return self._observation(), rewards, ~every, truncated, info
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """A picture of every row, as :meth:`SCMEnv.render`; None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if not self._engine.started.all():
+            raise error.ResetNeeded("call reset before render")
+        if self._renderer is None:
+            self._renderer = GraphRenderer(self.scm_spec.causal_graph)
+        rows = zip(self._shown, self._observation(), self._engine.step.tolist(), strict=True)
+        return tuple(shown.frame(self._renderer, obs, step) for shown, obs, step in rows)
+
+    def _show(self, rewards: _Floats, info: dict[str, Any]) -> None:
+        fresh = self._engine.step == 0
+        self._shown = [
+            Shown() if fresh[i] else self._shown[i].after(float(rewards[i]), target, value)
+            for i, (target, value) in enumerate(
+                zip(info["do_target"], info["do_value"], strict=True)
+            )
+        ]
 
     def natural_action(self) -> _Floats:
         """As :meth:`SCMEnv.natural_action`, for every row: (num_envs, targets - 1)."""
@@ -201,6 +233,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         """Change the world of every row from the next step on; see :meth:`SCMEnv.set_world`."""
         check_same_interface(self.scm_spec, scm_spec)
         self.scm_spec, self._tables = scm_spec, scm_spec.action_tables
+        self._renderer = None
         self._engine.set_world(scm_spec)
 
     def get_state(self) -> dict[str, NDArray[np.generic]]:

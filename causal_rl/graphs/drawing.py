@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Status = Literal["right", "missing", "extra", "reversed"]
 
 # Distinct in lightness as well as in hue, for readers who do not tell red from green.
-_COLOURS: dict[Status, str] = {
+COLOURS: dict[Status, str] = {
     "right": "#222222",
     "missing": "#9a9a9a",
     "extra": "#d62728",
@@ -56,7 +56,7 @@ _DASHED = (0.0, (5.0, 3.0))
 _LONGEST_LABEL = 16
 
 
-class _Arrow(NamedTuple):
+class Arrow(NamedTuple):
     """An edge to draw on the circle: indices, status against the truth, and block."""
 
     parent: int
@@ -78,17 +78,17 @@ def plot(graph: GraphStructure, ax: Axes | None, truth: GraphStructure | None) -
     """
     if ax is None:
         side = _panel_size(graph.n)
-        figure = _new_figure(side, side + 0.9)
+        figure = new_figure(side, side + 0.9)
         ax = figure.add_axes((0.02, 0.9 / (side + 0.9), 0.96, side / (side + 0.9) - 0.01))
     if truth is not None:
         graph = graph.permute(truth.names)
     arrows = [
-        _Arrow(i, j, status, lagged)
+        Arrow(i, j, status, lagged)
         for lagged in (False, True)
-        for i, j, status in _statuses(graph, truth, lagged)
+        for i, j, status in statuses(graph, truth, lagged)
     ]
-    _draw_circle(ax, graph, _causal_order(graph if truth is None else truth), arrows)
-    handles = _arrow_handles(arrows, marked=truth is not None) + _kind_handles(graph.kinds)
+    draw_circle(ax, graph, causal_order(graph if truth is None else truth), arrows)
+    handles = arrow_handles(arrows, marked=truth is not None) + kind_handles(graph.kinds)
     ax.legend(
         handles=handles,
         loc="upper center",
@@ -122,8 +122,8 @@ def plot_comparison(
     scores = compare(graph, truth)
     side = _panel_size(graph.n)
     width, height = 2 * side + 0.6, 2 * side + 2.0
-    figure = _new_figure(width, height)
-    order = _causal_order(truth)
+    figure = new_figure(width, height)
+    order = causal_order(truth)
     titles = (
         (
             f"truth: {_count(scores.contemporaneous.n_true)} inside the step",
@@ -135,18 +135,18 @@ def plot_comparison(
             f"learned: {_count(scores.lagged.n_learned)}, SHD {scores.lagged.shd}",
         ),
     )
-    inset = min(1.6, 0.45 + 0.085 * max(len(_shorten(name)) for name in graph.names))
-    drawn: list[_Arrow] = []
+    inset = min(1.6, 0.45 + 0.085 * max(len(shorten(name)) for name in graph.names))
+    drawn: list[Arrow] = []
     for column, shown in enumerate((truth, graph)):
         reference = truth if shown is graph else None
         left = 0.2 + column * (side + 0.2)
         top = figure.add_axes(
             (left / width, (side + 1.3) / height, side / width, side / height),
         )
-        arrows = [_Arrow(i, j, s, False) for i, j, s in _statuses(shown, reference, False)]
-        _draw_circle(top, shown, order, arrows)
+        arrows = [Arrow(i, j, s, False) for i, j, s in statuses(shown, reference, False)]
+        draw_circle(top, shown, order, arrows)
         top.set_title(titles[0][column], fontsize=11)
-        cells = [_Arrow(i, j, s, True) for i, j, s in _statuses(shown, reference, True)]
+        cells = [Arrow(i, j, s, True) for i, j, s in statuses(shown, reference, True)]
         bottom = figure.add_axes(
             (
                 (left + inset) / width,
@@ -158,7 +158,7 @@ def plot_comparison(
         _draw_matrix(bottom, shown, order, cells)
         bottom.set_title(titles[1][column], fontsize=11, pad=inset * 72 - 12)
         drawn += arrows + cells
-    handles = [handle for handle in _status_handles(drawn) + _kind_handles(graph.kinds) if handle]
+    handles = [handle for handle in _status_handles(drawn) + kind_handles(graph.kinds) if handle]
     figure.legend(
         handles=handles, loc="lower center", ncol=max(1, len(handles)), frameon=False, fontsize=10
     )
@@ -176,7 +176,7 @@ def _count(edges: int) -> str:
 # -------------------------------------------------------------------- what to draw
 
 
-def _statuses(
+def statuses(
     graph: GraphStructure, truth: GraphStructure | None, lagged: bool
 ) -> list[tuple[int, int, Status]]:
     """List the edges of a block with what is right or wrong about each."""
@@ -195,19 +195,21 @@ def _statuses(
     return found
 
 
-def _causal_order(graph: GraphStructure) -> list[int]:
+def causal_order(graph: GraphStructure) -> list[int]:
+    """Nodes causes first; in their own order where the graph is cyclic."""
     if is_dag(graph.contemporaneous):
         return topological_order(graph.contemporaneous)
     return list(range(graph.n))
 
 
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """A name cut to the length that a label may have."""
     return name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
 
 
 def _escape(name: str) -> str:
     # matplotlib would set text between dollars as mathematics.
-    return _shorten(name).replace("$", r"\$")
+    return shorten(name).replace("$", r"\$")
 
 
 def _panel_size(n: int) -> float:
@@ -215,7 +217,8 @@ def _panel_size(n: int) -> float:
     return max(4.6, 0.27 * n)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure on a canvas without a display, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -227,9 +230,13 @@ def _new_figure(width: float, height: float) -> Figure:
 # -------------------------------------------------------------------- the circle
 
 
-def _draw_circle(
-    ax: Axes, graph: GraphStructure, order: Sequence[int], arrows: Sequence[_Arrow]
+def draw_circle(
+    ax: Axes, graph: GraphStructure, order: Sequence[int], arrows: Sequence[Arrow]
 ) -> None:
+    """Draw nodes on a circle in ``order`` and the arrows between them.
+
+    The patches of the nodes are added last, and texts in the order of the graph.
+    """
     n = graph.n
     angles = np.empty(n)
     angles[list(order)] = math.pi / 2 - 2 * math.pi * np.arange(n) / n
@@ -238,7 +245,7 @@ def _draw_circle(
     radius = min(0.16, 0.56 * math.sin(math.pi / max(n, 2)))
     looped = {arrow.parent for arrow in arrows if arrow.parent == arrow.child}
     labels = [_escape(name) for name in graph.names]
-    lengths = [len(_shorten(name)) for name in graph.names]
+    lengths = [len(shorten(name)) for name in graph.names]
 
     reach = 1.0 + radius * (3.0 if looped else 1.3) + 0.05
     outside = [lengths[v] > 4 for v in range(n)]
@@ -247,7 +254,7 @@ def _draw_circle(
     ax.set_ylim(-reach - (0.15 if margin else 0.0), reach + (0.15 if margin else 0.0))
     ax.set_aspect("equal")
     ax.set_axis_off()
-    font = _font_size(ax, radius)
+    font = font_size(ax, radius)
 
     slots: dict[frozenset[int], int] = {}
     # Missing edges first: what was learned is drawn over them.
@@ -282,7 +289,7 @@ def _draw_circle(
         )
 
 
-def _font_size(ax: Axes, radius: float) -> float:
+def font_size(ax: Axes, radius: float) -> float:
     """Points for four characters inside a node."""
     ax.apply_aspect()
     pixels = ax.transData.transform([(0.0, 0.0), (radius, 0.0)])
@@ -323,7 +330,7 @@ def _loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
     )
 
 
-def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: _Arrow, radius: float) -> None:
+def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: Arrow, radius: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
@@ -343,14 +350,14 @@ def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: _Arrow, radius: float) -> N
     direction = tip - body[-1]
     direction = direction / np.linalg.norm(direction)
     across = np.array([-direction[1], direction[0]]) * 0.38 * head
-    colour = _COLOURS[arrow.status]
+    colour = COLOURS[arrow.status]
     ax.add_line(
         Line2D(
             body[:, 0],
             body[:, 1],
             color=colour,
             linewidth=1.5,
-            linestyle=_line_style(arrow.status, arrow.lagged),
+            linestyle=line_style(arrow.status, arrow.lagged),
             zorder=2 if arrow.status == "missing" else 3,
         )
     )
@@ -358,7 +365,8 @@ def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: _Arrow, radius: float) -> N
     ax.add_patch(Polygon(corners, closed=True, facecolor=colour, edgecolor="none", zorder=4))
 
 
-def _line_style(status: Status, lagged: bool) -> Any:
+def line_style(status: Status, lagged: bool) -> Any:
+    """The line style of an edge in matplotlib's terms."""
     if lagged:
         return _DOTTED
     return _DASHED if status == "missing" else "solid"
@@ -390,7 +398,7 @@ def _draw_node(ax: Axes, centre: FloatMatrix, radius: float, kind: Kind) -> None
 
 
 def _draw_matrix(
-    ax: Axes, graph: GraphStructure, order: Sequence[int], cells: Sequence[_Arrow]
+    ax: Axes, graph: GraphStructure, order: Sequence[int], cells: Sequence[Arrow]
 ) -> None:
     from matplotlib.patches import Rectangle
 
@@ -406,8 +414,8 @@ def _draw_matrix(
                 (x + 0.14, y + 0.14),
                 0.72,
                 0.72,
-                facecolor="white" if missing else _COLOURS[cell.status],
-                edgecolor=_COLOURS[cell.status],
+                facecolor="white" if missing else COLOURS[cell.status],
+                edgecolor=COLOURS[cell.status],
                 linestyle="dashed" if missing else "solid",
                 linewidth=1.5,
                 zorder=2,
@@ -420,7 +428,7 @@ def _draw_matrix(
     ax.set_ylim(n, 0)
     ax.set_aspect("equal")
     labels = [_escape(graph.names[v]) for v in order]
-    upright = max(len(_shorten(name)) for name in graph.names) > 3
+    upright = max(len(shorten(name)) for name in graph.names) > 3
     size = 9 if n <= 20 else 7
     middles = np.arange(n) + 0.5
     ax.set_xticks(middles, labels, rotation=90 if upright else 0, fontsize=size)
@@ -438,7 +446,7 @@ def _draw_matrix(
 # -------------------------------------------------------------------- legends
 
 
-def _arrow_handles(arrows: Sequence[_Arrow], *, marked: bool) -> list[Any]:
+def arrow_handles(arrows: Sequence[Arrow], *, marked: bool) -> list[Any]:
     """Legend lines for what is drawn on the circle: status by colour, block by line style."""
     from matplotlib.lines import Line2D
 
@@ -449,22 +457,20 @@ def _arrow_handles(arrows: Sequence[_Arrow], *, marked: bool) -> list[Any]:
     handles: list[Any] = []
     if marked:
         handles += [
-            Line2D(
-                [], [], color=_COLOURS[status], linestyle=_line_style(status, False), label=status
-            )
-            for status in _COLOURS
+            Line2D([], [], color=COLOURS[status], linestyle=line_style(status, False), label=status)
+            for status in COLOURS
             if any(arrow.status == status for arrow in arrows)
         ]
     if any(arrow.lagged for arrow in arrows):
         handles += [
-            Line2D([], [], color=_COLOURS["right"], linestyle=style, label=label)
+            Line2D([], [], color=COLOURS["right"], linestyle=style, label=label)
             for style, label in styles
             if not (marked and style == "solid")
         ]
     return handles
 
 
-def _status_handles(drawn: Sequence[_Arrow]) -> list[Any]:
+def _status_handles(drawn: Sequence[Arrow]) -> list[Any]:
     """Legend patches for circle and matrix together."""
     from matplotlib.patches import Patch
 
@@ -476,12 +482,12 @@ def _status_handles(drawn: Sequence[_Arrow]) -> list[Any]:
             linewidth=1.5,
             label=status,
         )
-        for status, colour in _COLOURS.items()
+        for status, colour in COLOURS.items()
         if any(arrow.status == status for arrow in drawn)
     ]
 
 
-def _kind_handles(kinds: Sequence[Kind]) -> list[Any]:
+def kind_handles(kinds: Sequence[Kind]) -> list[Any]:
     """Legend markers for the kinds, if there is more than one."""
     from matplotlib.lines import Line2D
 
