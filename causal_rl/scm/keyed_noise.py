@@ -81,15 +81,38 @@ def uniform_at(key: UintArray, step: ArrayLike, variables: int | tuple[int, ...]
         TypeError: If `step` is not an integer.
         ValueError: If `step` is negative or the shapes do not broadcast.
     """
+    return bits_to_uniforms(bits_at(key, step, variables)).T
+
+
+def bits_at(key: UintArray, step: ArrayLike, variables: int | tuple[int, ...]) -> UintArray:
+    """The random words behind `uniform_at`.
+
+    Returns:
+        uint64 of shape (n, batch), C order; a fresh array.
+
+    Raises:
+        TypeError: If `step` is not an integer.
+        ValueError: If `step` is negative or the shapes do not broadcast.
+    """
     at_step = _mix((key ^ _as_key(step, "step")) + _GOLDEN)
-    bits = _mix(_variable_offsets(variables) + at_step)
-    # 52 bits k become (k + 1/2) 2**-52: never 0, never 1, and exact. They are written as the
-    # mantissa of a number in [1, 2), which is several times cheaper than a conversion.
+    return _mix(_variable_offsets(variables) + at_step)
+
+
+def bits_to_uniforms(bits: UintArray) -> FloatArray:
+    """Turn random words into uniforms (k + 1/2) 2**-52, k being the upper 52 bits.
+
+    Args:
+        bits: uint64, any shape; changed in place.
+
+    Returns:
+        float64 in (0, 1), never 0, never 1 and exact; it shares the memory of `bits`.
+    """
+    # Written as the mantissa of a number in [1, 2): several times cheaper than a conversion.
     bits >>= _12
     bits |= _ONE
     uniforms = bits.view(np.float64)
     uniforms -= 1.0 - 2.0**-53
-    return uniforms.T
+    return uniforms
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ that each variable is one contiguous row and costs no gather.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from causal_rl.graphs import CausalGraph, find_cycle, topological_order
 from causal_rl.scm.arguments import BoolArray, FloatArray
-from causal_rl.scm.keyed_noise import UintArray, uniform_at
+from causal_rl.scm.keyed_noise import UintArray, bits_at
 from causal_rl.scm.mechanisms import Constant, Linear, Mechanism
 from causal_rl.scm.noise import Noise
 from causal_rl.scm.variables import Variable, do_values
@@ -288,7 +288,9 @@ class Program:
     def noise_from_uniforms(self, uniforms: FloatArray) -> FloatArray:
         """Map uniforms (n, batch) through each column's inverse CDF to noise (n, batch)."""
         noise = np.empty_like(uniforms)
-        return _fill(noise, uniforms, self._noises)
+        for distribution, sources, rows, scale in self._noises:
+            noise[rows] = distribution.ppf(uniforms[sources]) * scale
+        return noise
 
     def keyed_noise(self, key: UintArray, step: ArrayLike, *, start: bool) -> FloatArray:
         """Noise (n, batch) by address; see `uniform_at`.
@@ -298,12 +300,20 @@ class Program:
             step: (batch,).
             start: Whether held columns are drawn too; without it theirs is 0.
         """
-        if start or not self.held:
-            return self.noise_from_uniforms(uniform_at(key, step, self.n).T)
         noise = np.empty((self.n, len(key)))
-        for i in self.held:
-            noise[i] = 0.0
-        return _fill(noise, uniform_at(key, step, self.drawn).T, self._drawn_noises)
+        groups, drawn = self._noises, tuple(range(self.n))
+        if not start:
+            groups, drawn = self._drawn_noises, self.drawn
+            for i in self.held:
+                noise[i] = 0.0
+        bits = bits_at(key, step, drawn)
+        for distribution, sources, rows, scale in groups:
+            values = distribution.from_bits(bits[sources])
+            if isinstance(rows, slice):
+                np.multiply(values, scale, out=noise[rows])
+            else:
+                noise[rows] = values * scale
+        return noise
 
     def sample_noise(self, rng: np.random.Generator, batch: int) -> FloatArray:
         """Draw noise (n, batch), column by column in the user's order."""
@@ -325,8 +335,8 @@ class Program:
 
 
 def _distinct(variables: Sequence[Variable]) -> list[Variable]:
-    if isinstance(variables, Variable | str):
-        raise TypeError("variables must be a sequence of Variable")
+    if isinstance(variables, Variable | str) or not isinstance(variables, Iterable):
+        raise TypeError(f"variables must be a sequence of Variable, got {type(variables).__name__}")
     given = list(variables)
     seen: set[str] = set()
     for v in given:
@@ -439,17 +449,6 @@ def _noise_groups(columns: Sequence[Variable], drawn: Sequence[int]) -> list[_No
         (noise, _as_slice(sources), _as_slice(rows), np.array(factors)[:, None])
         for noise, sources, rows, factors in groups
     ]
-
-
-def _fill(noise: FloatArray, uniforms: FloatArray, groups: Sequence[_NoiseGroup]) -> FloatArray:
-    """Map uniforms through inverse CDFs into the rows of ``noise``."""
-    for distribution, sources, rows, scale in groups:
-        drawn = distribution.ppf(uniforms[sources])
-        if isinstance(rows, slice):
-            np.multiply(drawn, scale, out=noise[rows])
-        else:
-            noise[rows] = drawn * scale
-    return noise
 
 
 def _as_slice(rows: list[int]) -> slice | list[int]:
