@@ -18,21 +18,23 @@ from rich.table import Table
 from causal_rl.agents import (
     AgentEvaluation,
     Interrupted,
+    ProtocolEvaluation,
     TrainConfig,
     evaluate_run_agent,
     evaluate_run_graph,
+    evaluate_run_shift,
     graph_table,
     resume,
     return_table,
     save_figure,
     train,
 )
-from causal_rl.agents.inspection import ProtocolEvaluation, evaluate_run_shift
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.envs import (
     GYM_DYNAMICS,
     Interventions,
     list_envs,
+    list_protocols,
     plot_world,
     resolve_spec,
     sortability,
@@ -268,6 +270,10 @@ def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple
         ("values", _offered(spec.interventions)),
         ("horizon", [f"{spec.horizon} steps"]),
         ("shifts", list(spec.shifts) or ["none"]),
+        (
+            "protocols",
+            [name for name, p in list_protocols(spec).items() if not p.why_not] or ["none"],
+        ),
         (
             "leaks of the order (.5 is none)",
             [f"{key} {'-' if value is None else f'{value:.2f}'}" for key, value in leaks.items()],

@@ -17,9 +17,11 @@ from causal_rl.agents.evaluation import (
 )
 from causal_rl.agents.inspection import (
     AgentEvaluation,
+    ProtocolEvaluation,
     bootstrap_interval,
     evaluate_run_agent,
     evaluate_run_graph,
+    evaluate_run_shift,
     load_agent,
 )
 from causal_rl.agents.planner import Plan, SCMPlanner
@@ -56,6 +58,7 @@ __all__ = [
     "Plan",
     "PolicyOutput",
     "Progress",
+    "ProtocolEvaluation",
     "ReturnNormaliser",
     "RolloutBatch",
     "RunLogger",
@@ -69,6 +72,7 @@ __all__ = [
     "evaluate",
     "evaluate_run_agent",
     "evaluate_run_graph",
+    "evaluate_run_shift",
     "generalised_advantages",
     "graph_rows",
     "graph_table",

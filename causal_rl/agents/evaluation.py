@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from causal_rl.agents.planner import SCMPlanner
 from causal_rl.agents.policy import ActorCritic
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
+from causal_rl.envs.regimes import TRAIN, RegimeSchedule, RegimeSwitchVector
 
 # (observation (batch, n_observed), all values (batch, n)) -> actions (batch, 2)
 Controller = Callable[[NDArray[np.floating], NDArray[np.float64]], NDArray[np.int64]]
@@ -22,7 +24,12 @@ _ORACLE_VALIDATION_EPISODES = 16
 
 
 def evaluate(
-    spec: SCMEnvSpec, controller: Controller, *, episodes: int, seed: int
+    spec: SCMEnvSpec,
+    controller: Controller,
+    *,
+    episodes: int,
+    seed: int,
+    schedule: RegimeSchedule | None = None,
 ) -> NDArray[np.float64]:
     """Undiscounted returns of whole episodes, run side by side.
 
@@ -31,22 +38,24 @@ def evaluate(
         controller: chooses the actions; sees hidden values too, which only an oracle may read.
         episodes: number of episodes, at least 1.
         seed: episode i runs under seed ``seed + i``: the same noise for every controller.
+        schedule: regimes that the world goes through; an episode is the first of its clock.
 
     Returns:
         (episodes,) float64.
 
     Raises:
-        ValueError: episodes below one.
+        ValueError: episodes below one, or a regime that is no shift of the world.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    env = SCMVectorEnv(spec, num_envs=episodes)
+    world = SCMVectorEnv(spec, num_envs=episodes)
+    env = world if schedule is None else RegimeSwitchVector(world, schedule)
     observation, _ = env.reset(seed=seed)
     returns = np.zeros(episodes)
     running = np.ones(episodes, dtype=bool)
     while running.any():
         observation, reward, terminated, truncated, _ = env.step(
-            controller(observation, env.values)
+            controller(observation, world.values)
         )
         returns += np.where(running, reward, 0.0)
         running &= ~(terminated | truncated)
@@ -91,14 +100,30 @@ def noop_controller() -> Controller:
     return control
 
 
-def oracle_controller(spec: SCMEnvSpec, *, horizon: int, seed: int) -> Controller:
-    """The planner on the true model."""
-    planner = SCMPlanner(spec, horizon=horizon, seed=seed)
+def oracle_controller(
+    spec: SCMEnvSpec, *, horizon: int, seed: int, schedule: RegimeSchedule | None = None
+) -> Controller:
+    """The planner on the true model.
+
+    Args:
+        spec: the world.
+        horizon: steps to look ahead.
+        seed: of the planner's noise.
+        schedule: regimes of the world. The planner knows the one in force, from the number of its
+            calls, and plans as if it stayed; the controller is then good for one `evaluate`.
+    """
+    worlds = {TRAIN: spec} if schedule is None else schedule.worlds(spec)
+    planners = {
+        name: SCMPlanner(world, horizon=horizon, seed=seed) for name, world in worlds.items()
+    }
+    by_step = schedule is not None and schedule.unit == "steps"
+    clock: Iterator[int] = itertools.count() if by_step else itertools.repeat(0)
 
     def control(
         observation: NDArray[np.floating], values: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        return planner.plan(values).action
+        regime = TRAIN if schedule is None else schedule.at(next(clock))
+        return planners[regime].plan(values).action
 
     return control
 
@@ -125,31 +150,36 @@ class Yardsticks:
         return (value - self.random) / span if span > 0 else None
 
 
-def measure_yardsticks(spec: SCMEnvSpec, *, episodes: int, seed: int) -> Yardsticks:
+def measure_yardsticks(
+    spec: SCMEnvSpec, *, episodes: int, seed: int, schedule: RegimeSchedule | None = None
+) -> Yardsticks:
     """Measure the yardsticks of a world.
 
     Args:
         spec: the world.
         episodes: episodes per yardstick.
         seed: seed of the episodes, shared by all three and by the policy they are held against.
+        schedule: regimes that the world goes through in each episode.
     """
     validation = {
         horizon: evaluate(
             spec,
-            oracle_controller(spec, horizon=horizon, seed=seed + 1),
+            oracle_controller(spec, horizon=horizon, seed=seed + 1, schedule=schedule),
             episodes=_ORACLE_VALIDATION_EPISODES,
             seed=seed + 1_000_003,
+            schedule=schedule,
         ).mean()
         for horizon in ORACLE_HORIZONS
     }
     best = max(validation, key=lambda horizon: validation[horizon])
 
     def mean(controller: Controller) -> float:
-        return float(evaluate(spec, controller, episodes=episodes, seed=seed).mean())
+        found = evaluate(spec, controller, episodes=episodes, seed=seed, schedule=schedule)
+        return float(found.mean())
 
     return Yardsticks(
         random=mean(random_controller(spec, seed)),
         noop=mean(noop_controller()),
-        oracle=mean(oracle_controller(spec, horizon=best, seed=seed + 1)),
+        oracle=mean(oracle_controller(spec, horizon=best, seed=seed + 1, schedule=schedule)),
         oracle_horizon=best,
     )

@@ -1,13 +1,18 @@
-"""Looking at a finished run: its graph against the truth, its policy in any shift."""
+"""Looking at a finished run: its graph against the truth, its policy in shifts and protocols."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from rich.table import Table
 
 from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.checkpoint import load_checkpoint
@@ -18,7 +23,7 @@ from causal_rl.agents.evaluation import (
     measure_yardsticks,
     policy_controller,
 )
-from causal_rl.agents.reporting import graph_rows
+from causal_rl.agents.reporting import graph_rows, save_figure
 from causal_rl.agents.training import (
     CHECKPOINT_FILE,
     FINAL_SEED_OFFSET,
@@ -27,9 +32,12 @@ from causal_rl.agents.training import (
     resolve_device,
 )
 from causal_rl.envs import SCMEnvSpec, resolve_spec
+from causal_rl.envs.protocols import PROTOCOLS, Protocol, Split, protocol
+from causal_rl.files import atomic_write_text
 from causal_rl.graphs import CausalGraph
 
 _BOOTSTRAP_SAMPLES = 2000
+_CHART_LIMIT = 1.5
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,170 @@ def evaluate_run_agent(
         ValueError: as `load_agent`, or a shift that the world has not; its shifts are named.
     """
     algorithm, spec, config = load_agent(folder, device=device)
-    world = spec if shift is None else spec.shifted(shift)
+    split = Split(shift or "", None if shift is None else lambda world: world.shifted(shift))
+    return _evaluate_split(algorithm, spec, config, split, shift, episodes)
+
+
+@dataclass(frozen=True)
+class ProtocolEvaluation:
+    """Returns of a run's policy in every world of a protocol, on the same seeds of episodes.
+
+    Attributes:
+        protocol: what was run.
+        train: one evaluation for each of its splits to train on, on episodes not trained on.
+        test: one for each of its splits to test on.
+    """
+
+    protocol: Protocol
+    train: tuple[AgentEvaluation, ...]
+    test: tuple[AgentEvaluation, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a split, those of training first, as `AgentEvaluation.to_dict` and more.
+
+        ``split`` is "train" or "test", ``label`` the split's. ``kept`` is the normalised return
+        over that of training; None where training was no better than random, or one is undefined.
+        """
+        found = [("train", e) for e in self.train] + [("test", e) for e in self.test]
+        rows = [{"split": kind, "label": e.shift, **e.to_dict()} for kind, e in found]
+        before = [row["return_normalised"] for row in rows if row["split"] == "train"]
+        known = [value for value in before if value is not None]
+        base = float(np.mean(known)) if known else 0.0
+        for row in rows:
+            del row["shift"]
+            after = row["return_normalised"]
+            # A share of a return no better than random is no share of anything.
+            row["kept"] = after / base if after is not None and base > 0 else None
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: name, description and `rows`."""
+        return {
+            "protocol": self.protocol.name,
+            "description": self.protocol.description,
+            "rows": self.rows(),
+        }
+
+    def table(self) -> Table:
+        """The rows as a table."""
+        table = Table(title=f"{self.protocol.name}: {self.protocol.description}")
+        for column in ("split", "world"):
+            table.add_column(column)
+        for column in ("return", "95 % interval", "normalised", "kept"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in self.rows():
+            table.add_row(
+                row["split"],
+                row["label"],
+                f"{row['return_mean']:.3f}",
+                f"[{row['return_low']:.3f}, {row['return_high']:.3f}]",
+                _figure(row["return_normalised"]),
+                "-" if row["kept"] is None else f"{row['kept']:.0%}",
+            )
+        return table
+
+    def plot(self) -> Figure:
+        """Bars of the normalised return, a bar a split, with the interval of the policy's mean."""
+        rows = self.rows()
+        figure = Figure(figsize=(8, 1.6 + 0.35 * len(rows)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for place, (row, found) in enumerate(zip(rows, (*self.train, *self.test), strict=True)):
+            mean = row["return_normalised"]
+            if mean is None:
+                axes.text(0.0, place, " the oracle is no better than random", va="center")
+                continue
+            ends = [found.yardsticks.normalise(end) or 0.0 for end in found.interval]
+            errors = [[max(0.0, mean - ends[0])], [max(0.0, ends[1] - mean)]]
+            color = "C0" if row["split"] == "train" else "C1"
+            axes.barh(place, mean, xerr=errors, color=color, capsize=3)
+        axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+        axes.invert_yaxis()
+        axes.axvline(0.0, color="C3", linestyle="--", label="random interventions")
+        axes.axvline(1.0, color="C2", linestyle="--", label="oracle planner")
+        # Where the oracle gains next to nothing the scale explodes; the table has the figures.
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, -_CHART_LIMIT), min(high, _CHART_LIMIT))
+        axes.set(xlabel="normalised return (95 % interval)", title=self.protocol.name)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        return figure
+
+    def save(self, folder: Path) -> tuple[Path, Path]:
+        """Write ``shift-NAME.json`` and ``shift-NAME.png`` into ``folder``; their paths."""
+        data = folder / f"shift-{self.protocol.name}.json"
+        picture = data.with_suffix(".png")
+        atomic_write_text(data, json.dumps(self.to_dict(), indent=2) + "\n")
+        save_figure(self.plot(), picture)
+        return data, picture
+
+
+def evaluate_run_shift(
+    folder: Path,
+    name: str,
+    *,
+    episodes: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[str], None] = lambda line: None,
+) -> AgentEvaluation | ProtocolEvaluation:
+    """Evaluate the policy of a run in a shift of its world, or over a protocol.
+
+    Args:
+        folder: the run's folder.
+        name: of a shift of the world or of a protocol; where both have it, it is the shift's.
+        episodes: episodes in each world; default the run's ``final_episodes``.
+        device: device of the networks.
+        progress: called with a line before each world of a protocol.
+
+    Raises:
+        ValueError: as `load_agent`, a name that is neither (those there are are named), or a
+            protocol that does not apply to the world.
+    """
+    config = load_config(folder)
+    spec = resolve_spec(config.env, **config.world_kwargs)
+    if name in spec.shifts:
+        return evaluate_run_agent(folder, shift=name, episodes=episodes, device=device)
+    if name not in PROTOCOLS:
+        raise ValueError(
+            f"{name!r} is no shift of world {spec.name!r} and no protocol; shifts: "
+            f"{', '.join(spec.shifts) or 'none'}; protocols: {', '.join(PROTOCOLS)}"
+        )
+    chosen = protocol(spec, name)
+    if not chosen.applies:
+        raise ValueError(f"protocol {name!r} does not apply: {chosen.why_not}")
+    algorithm, spec, config = load_agent(folder, device=device)
+    count, total = 0, len(chosen.train) + len(chosen.test)
+
+    def evaluated(splits: Sequence[Split]) -> tuple[AgentEvaluation, ...]:
+        nonlocal count
+        results = []
+        for split in splits:
+            count += 1
+            progress(f"{count}/{total} {split.label}")
+            results.append(_evaluate_split(algorithm, spec, config, split, split.label, episodes))
+        return tuple(results)
+
+    return ProtocolEvaluation(chosen, evaluated(chosen.train), evaluated(chosen.test))
+
+
+def _evaluate_split(
+    algorithm: Algorithm5,
+    spec: SCMEnvSpec,
+    config: TrainConfig,
+    split: Split,
+    name: str | None,
+    episodes: int | None,
+) -> AgentEvaluation:
+    """The policy in one world, always on the run's seeds for its closing evaluation."""
+    world = split.world(spec)
     count = config.final_episodes if episodes is None else episodes
     seed = config.seed * 1_000_000 + FINAL_SEED_OFFSET
     controller = policy_controller(algorithm.policy, algorithm.device)
-    returns = evaluate(world, controller, episodes=count, seed=seed)
+    returns = evaluate(world, controller, episodes=count, seed=seed, schedule=split.schedule)
     return AgentEvaluation(
-        shift=shift,
+        shift=name,
         returns=returns,
         interval=bootstrap_interval(returns, np.random.default_rng(config.seed)),
-        yardsticks=measure_yardsticks(world, episodes=count, seed=seed),
+        yardsticks=measure_yardsticks(world, episodes=count, seed=seed, schedule=split.schedule),
     )
 
 
@@ -154,3 +316,7 @@ def bootstrap_interval(
     tail = (1 - level) / 2
     low, high = np.quantile(values[index].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
+from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
 from causal_rl.benchmarks.recordings import record, score, state_columns
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import Transitions, learner_options, make_learner
+from causal_rl.discovery import learner_options, make_learner
 from causal_rl.envs import RandomGraphOptions, resolve_spec
-from causal_rl.errors import require_extra
 
 ENV = "er-scm"
 #: The same for every variable, as in most published tables. Sorting by R2 then tells much of the
@@ -33,60 +32,6 @@ SMOKE_ROWS, SMOKE_FEWER_ROWS = 600, (300,)
 FRESH_GRAPHS = 1000
 NEEDED_SEEDS = 10
 F1_MARK = 0.93
-OURS = "interventional"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A learner of the table.
-
-    Attributes:
-        learner: its name in `make_learner`.
-        options: where they differ from the learner's defaults.
-        lagged: whether it learns a lagged block.
-        fewer: whether it also runs on fewer rows, for the curves.
-        seeded: whether it takes the cell's seed.
-        seeds: run it on so many seeds at most; None for all.
-        smoke: options of a smoke run.
-    """
-
-    learner: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    lagged: bool = True
-    fewer: bool = False
-    seeded: bool = False
-    seeds: int | None = None
-    smoke: Mapping[str, Any] = field(default_factory=dict)
-
-
-METHODS: dict[str, Method] = {
-    OURS: Method("interventional", fewer=True),
-    "algorithm5-linear": Method("algorithm5", {"mechanism": "linear"}, fewer=True),
-    "algorithm5-mlp": Method(
-        "algorithm5", {"mechanism": "mlp"}, seeded=True, smoke={"steps": 40, "hidden": 4}
-    ),
-    # Up to two minutes a cell, and far from the marks: on graph seeds 0 to 9 it had no exact graph
-    # of 30, and its SHD was flat in the rows.
-    "notears": Method("notears", lagged=False, seeds=3),
-    "dagma": Method("dagma", lagged=False, fewer=True),
-    "empty": Method("empty"),
-    "full": Method("full"),
-    "random": Method("random", {"density": RandomGraphOptions().density}, seeded=True),
-}
-
-# Packages of the peers; both come with one extra.
-_PEERS = ("castle", "dagma")
-_EXTRA = "discovery"
-
-
-def prepare() -> None:
-    """Refuse to begin without the peers' packages.
-
-    Raises:
-        MissingExtraError: one is absent.
-    """
-    for package in _PEERS:
-        require_extra(package, extra=_EXTRA)
 
 
 def grid(seeds: int, smoke: bool) -> list[Cell]:
@@ -121,7 +66,8 @@ def _settings(
     options |= dict(method.smoke) if smoke else {}
     options |= {"seed": seed} if method.seeded else {}
     return {
-        **{f"world.{key}": value for key, value in dataclasses.asdict(world).items()},
+        # The timing of edges, an option that is younger than the published cells, is its default.
+        **{f"world.{k}": v for k, v in dataclasses.asdict(world).items() if k != "timing"},
         **{f"learner.{key}": value for key, value in options.items()},
         "recorded": most,
     }
@@ -139,21 +85,13 @@ def run(cell: Cell) -> Outcome:
         interventions=True,
     )
     data = state_columns(recorded[: int(cell.parameters["rows"] or 0)])
-    _import_first(method, options)
+    import_first(method, options)
     learner = make_learner(method.learner, **options)
     started = time.process_time()
     graph = learner.fit(data)
     seconds = time.process_time() - started
     figures = score(graph, spec.causal_graph, lagged=method.lagged)
     return Outcome({**figures, "seconds": round(seconds, 4)})
-
-
-def _import_first(method: Method, options: Mapping[str, Any]) -> None:
-    """Fit a toy, so that the seconds of a fit hold no import of torch or of a peer's package."""
-    rng = np.random.default_rng(0)
-    toy = Transitions(state=rng.normal(size=(64, 2)), next_state=rng.normal(size=(64, 2)))
-    short = {"steps": 5} if "steps" in options else {}
-    make_learner(method.learner, **{**options, **short}).fit(toy)
 
 
 def findings(results: Results) -> Findings:
@@ -330,5 +268,5 @@ BENCHMARK = Benchmark(
     findings=findings,
     figures=figures,
     headline=_headline,
-    prepare=prepare,
+    prepare=require_peers,
 )

@@ -13,6 +13,7 @@ _MODULES = {
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",
     "attention": "causal_rl.benchmarks.attention",
     "env-speed": "causal_rl.benchmarks.env_speed",
+    "world-recovery": "causal_rl.benchmarks.world_recovery",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -115,6 +115,7 @@ class Interventions:
     Raises:
         ValueError: no settable name, a name twice, no value, a non-finite number, or a cost for a
             name that is not settable.
+        TypeError: a name that is no string, or a value or cost that is no number.
     """
 
     settable: Sequence[str]
@@ -126,7 +127,12 @@ class Interventions:
             raise ValueError(
                 f"settable must be a sequence of names, got the string {self.settable!r}"
             )
+        if not isinstance(self.settable, Iterable):
+            raise TypeError(f"settable must be a sequence of names, got {self.settable!r}")
         names = tuple(self.settable)
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"settable must be a sequence of names, got the entry {name!r}")
         if not names:
             raise ValueError("settable is empty: an agent needs at least one variable to set")
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -140,9 +146,9 @@ class Interventions:
                     f"cost names {unknown[0]!r}, which is not settable; settable: "
                     f"{', '.join(names)}"
                 )
-            cost = {name: float(self.cost.get(name, 0.0)) for name in names}
+            cost = {name: _number(self.cost.get(name, 0.0), f"cost of {name!r}") for name in names}
         else:
-            cost = dict.fromkeys(names, float(self.cost))
+            cost = dict.fromkeys(names, _number(self.cost, "cost"))
         bad = [name for name, c in cost.items() if not math.isfinite(c)]
         if bad:
             raise ValueError(f"cost of {bad[0]!r} must be finite, got {cost[bad[0]]}")
@@ -163,7 +169,7 @@ class Interventions:
     @property
     def n_values(self) -> int:
         """Values on offer for each target."""
-        return self.table.shape[1]
+        return int(self.table.shape[1])
 
     @property
     def table(self) -> NDArray[np.float64]:
@@ -258,17 +264,28 @@ def _checked_values(
     if not isinstance(given, Mapping):
         return _numbers(given, "values")
     if set(given) != set(names):
-        odd = sorted(set(given) ^ set(names))[0]
-        raise ValueError(f"values must name every settable variable and no other; see {odd!r}")
+        odd = min(set(given) ^ set(names), key=str)
+        what = f"{odd!r} is missing" if odd in names else f"{odd!r} is not settable"
+        raise ValueError(f"values must name every settable variable and no other; {what}")
     values = {name: _numbers(given[name], f"values of {name!r}") for name in names}
     lengths = {len(v) for v in values.values()}
     if len(lengths) > 1:
-        raise ValueError(f"values must be equally many for every variable, got {sorted(lengths)}")
+        counts = ", ".join(f"{len(v)} for {name!r}" for name, v in values.items())
+        raise ValueError(f"values must be equally many for every variable, got {counts}")
     return values
 
 
-def _numbers(given: Sequence[float], what: str) -> tuple[float, ...]:
-    values = tuple(float(v) for v in given)
+def _numbers(given: object, what: str) -> tuple[float, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{what} must be a sequence of numbers, got {given!r}")
+    values = tuple(_number(v, what) for v in given)
     if not values or not all(math.isfinite(v) for v in values):
         raise ValueError(f"{what} must be one or more finite numbers, got {list(values)}")
     return values
+
+
+def _number(value: object, what: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number, got {value!r}") from None

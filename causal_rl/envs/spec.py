@@ -34,9 +34,9 @@ class SCMEnvSpec:
         description: one or two sentences for listings.
 
     Raises:
-        ValueError: no reward variable, no observed variable, a settable name that is unknown,
-            hidden, a context or the reward, or a horizon below 1.
-        TypeError: ``scm`` or ``interventions`` of another type.
+        ValueError: no name, no reward variable or one without parents, no observed variable, a
+            settable name that is unknown, hidden, a context or the reward, or a horizon below 1.
+        TypeError: an argument of another type.
     """
 
     name: str
@@ -47,6 +47,10 @@ class SCMEnvSpec:
     description: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a string, got {self.name!r}")
+        if not self.name.strip() or not self.name.isprintable():
+            raise ValueError(f"name must be one line and not empty, got {self.name!r}")
         if not isinstance(self.scm, DynamicSCM):
             raise TypeError(f"scm must be a DynamicSCM, got {type(self.scm).__name__}")
         if not isinstance(self.interventions, Interventions):
@@ -60,6 +64,11 @@ class SCMEnvSpec:
         if self.scm.reward is None:
             raise ValueError(
                 f"world {self.name!r} has no reward; give one Variable of kind 'reward'"
+            )
+        if not self.scm.reward.parents and not self.scm.reward.lagged_parents:
+            raise ValueError(
+                f"world {self.name!r}: the reward {self.scm.reward.name!r} has no parents, so "
+                "nothing that is done could matter; name what it reads"
             )
         if len(self.scm.observed) == 0:
             raise ValueError(f"world {self.name!r} has no observed variable")
@@ -77,6 +86,11 @@ class SCMEnvSpec:
                     f"settable {name!r} is of kind {kinds[name]!r}; only state and "
                     "action variables can be set"
                 )
+        if not isinstance(self.shifts, Mapping):
+            raise TypeError(f"shifts must map names to functions, got {self.shifts!r}")
+        for name, shift in self.shifts.items():
+            if not isinstance(name, str) or not callable(shift):
+                raise TypeError(f"shifts must map names to functions, got {name!r}: {shift!r}")
         object.__setattr__(self, "horizon", int(self.horizon))
         object.__setattr__(self, "shifts", dict(self.shifts))
 
@@ -138,18 +152,31 @@ class SCMEnvSpec:
         reach = within_step_reach(graph)
         rows = [graph.index(name) for name in self.interventions.settable]
         columns = [graph.index(name) for name in self.causal_graph.names]
-        return reach[np.ix_(rows, columns)]
+        moves = np.any(self.action_tables.mask[:, 1:], axis=0)  # a target may be without effect
+        return np.asarray(reach[np.ix_(rows, columns)] & np.reshape(moves, (-1, 1)))
 
     def shifted(self, name: str) -> SCMEnvSpec:
         """The world under one of its shifts.
 
         Raises:
-            ValueError: there is no such shift, or it changes the observation or action space.
+            ValueError: there is no such shift, it fails, or it changes the observation or action
+                space.
+            TypeError: it gives no :class:`SCMEnvSpec`.
         """
         if name not in self.shifts:
             known = ", ".join(self.shifts) or "none"
             raise ValueError(f"shift {name!r} is unknown to world {self.name!r}; known: {known}")
-        world = self.shifts[name](self)
+        try:
+            world = self.shifts[name](self)
+        except Exception as error:
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            line = " ".join(f"{kind}{error}".split())
+            raise ValueError(f"shift {name!r} of world {self.name!r} failed: {line}") from error
+        if not isinstance(world, SCMEnvSpec):
+            raise TypeError(
+                f"shift {name!r} of world {self.name!r} must give an SCMEnvSpec, got "
+                f"{type(world).__name__}"
+            )
         if (
             world.observed_names != self.observed_names
             or world.interventions.settable != self.interventions.settable

@@ -15,9 +15,10 @@ from scipy.special import ndtri
 from causal_rl.scm.arguments import FloatArray
 
 _BITS = 12
-_SEGMENTS = 2**_BITS
-# Segments at each end, 1/64 of the range, where a parabola would be too coarse.
-_TAIL = _SEGMENTS // 64
+#: Parts of (0, 1) with a parabola each.
+SEGMENTS = 2**_BITS
+#: Segments at each end, 1/64 of the range, where a parabola would be too coarse.
+TAIL = SEGMENTS // 64
 _ONE = np.float64(1.0).view(np.uint64)
 # Of a word, the bits that say where in its segment a number lies.
 _PLACE = np.uint64(((1 << (52 - _BITS)) - 1) << _BITS)
@@ -37,7 +38,7 @@ def normal_quantile(u: FloatArray) -> FloatArray:
         float64 of the shape of `u`.
     """
     uniforms = np.asarray(u, dtype=np.float64)
-    place = uniforms.ravel() * _SEGMENTS
+    place = uniforms.ravel() * SEGMENTS
     segment = place.astype(np.int64)
     place -= segment
     place -= 0.5
@@ -67,15 +68,15 @@ def normal_from_bits(bits: NDArray[np.uint64]) -> FloatArray:
 def _parabola(segment: NDArray[np.int64], place: FloatArray) -> FloatArray:
     """Quantiles at ``place``, in [-1/2, 1/2), of each segment; both (n,)."""
     # mode="clip" spares the check of every index; none can be outside.
-    result = _CURVE.take(segment, mode="clip")
+    result = CURVE.take(segment, mode="clip")
     result *= place
-    coefficient = _SLOPE.take(segment, mode="clip")
+    coefficient = SLOPE.take(segment, mode="clip")
     result += coefficient
     result *= place
-    result += _LEVEL.take(segment, mode="clip", out=coefficient)
+    result += LEVEL.take(segment, mode="clip", out=coefficient)
     tail = np.flatnonzero(_IN_TAIL.take(segment, mode="clip"))
     if len(tail):
-        result[tail] = ndtri((segment[tail] + place[tail] + 0.5) / _SEGMENTS)
+        result[tail] = ndtri((segment[tail] + place[tail] + 0.5) / SEGMENTS)
     return result
 
 
@@ -83,11 +84,12 @@ def _parabolas() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.f
     """Level, slope and curve of the parabola through three Chebyshev nodes of each segment."""
     node = 0.5 * np.sqrt(0.75)
     # The tails are not read; any finite number will do there.
-    middle = np.clip(np.arange(_SEGMENTS) + 0.5, _TAIL, _SEGMENTS - _TAIL)
-    low, level, high = (ndtri((middle + x) / _SEGMENTS) for x in (-node, 0.0, node))
+    middle = np.clip(np.arange(SEGMENTS) + 0.5, TAIL, SEGMENTS - TAIL)
+    low, level, high = (ndtri((middle + x) / SEGMENTS) for x in (-node, 0.0, node))
     return level, (high - low) / (2 * node), (high + low - 2 * level) / (2 * node**2)
 
 
-_LEVEL, _SLOPE, _CURVE = _parabolas()
-_IN_TAIL = np.ones(_SEGMENTS, dtype=np.bool_)
-_IN_TAIL[_TAIL:-_TAIL] = False
+#: Coefficients of the parabola of each segment, float64 (SEGMENTS,).
+LEVEL, SLOPE, CURVE = _parabolas()
+_IN_TAIL = np.ones(SEGMENTS, dtype=np.bool_)
+_IN_TAIL[TAIL:-TAIL] = False

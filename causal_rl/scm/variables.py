@@ -47,8 +47,10 @@ class Variable:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a string, got {self.name!r}")
-        if not self.name:
-            raise ValueError("name must not be empty")
+        if not self.name.strip():
+            raise ValueError(f"name must not be empty, got {self.name!r}")
+        if not self.name.isprintable():
+            raise ValueError(f"name must be one line of printable characters, got {self.name!r}")
         if self.kind not in get_args(Kind):
             raise ValueError(
                 f"variable {self.name!r}: kind must be one of {', '.join(get_args(Kind))}, "
@@ -111,11 +113,6 @@ class Variable:
 
     def _check_categories(self) -> None:
         wanted = self._own_noise()
-        if self.categories is not None and self.noise != wanted:
-            raise ValueError(
-                f"variable {self.name!r}: a {type(self.function).__name__} reads the noise "
-                f"{wanted}, got {self.noise}"
-            )
         if self.kind == "reward" and not self.function.additive:
             raise ValueError(
                 f"variable {self.name!r}: a reward must be a function of its parents, got a "
@@ -123,7 +120,13 @@ class Variable:
             )
         if self.kind == "context" and not self.function.additive:
             raise ValueError(
-                f"variable {self.name!r}: the mechanism of a context must be None or Constant"
+                f"variable {self.name!r}: the mechanism of a context must be None or Constant, "
+                f"got a {type(self.function).__name__}"
+            )
+        if self.categories is not None and self.noise != wanted:
+            raise ValueError(
+                f"variable {self.name!r}: its mechanism ({type(self.function).__name__}) reads the "
+                f"noise {wanted}, got {self.noise}"
             )
 
     def _wrapped(self) -> Mechanism:
@@ -131,7 +134,7 @@ class Variable:
             return Constant(0.0)
         if isinstance(self.mechanism, Mechanism):
             return self.mechanism
-        if not callable(self.mechanism):
+        if not callable(self.mechanism) or isinstance(self.mechanism, type):
             raise TypeError(
                 f"variable {self.name!r}: mechanism must be a Mechanism, a callable or None, "
                 f"got {self.mechanism!r}"

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from causal_rl.benchmarks import find_benchmark, list_benchmarks, run_benchmark
 from causal_rl.benchmarks.attention import BASE, LABELS, PASSES, SMOKE_SHAPES
-from causal_rl.benchmarks.graph_recovery import METHODS, run
+from causal_rl.benchmarks.graph_recovery import run
+from causal_rl.benchmarks.learners import METHODS
 from causal_rl.benchmarks.recordings import record, score, state_columns
+from causal_rl.benchmarks.world_recovery import SMOKE_WORLDS
 from causal_rl.envs import resolve_spec
 from causal_rl.errors import MissingExtraError
 
@@ -24,6 +26,8 @@ PICTURES = {
     "graph-recovery": {"recovery.png", "rows.png"},
     "agent-proxy": {"shifts.png"},
     "attention": {"cost.png"},
+    "env-speed": {"speed.png"},
+    "world-recovery": {"recovery.png"},
 }
 peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
 
@@ -35,8 +39,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", list_benchmarks())
 def test_smoke(name: str, tmp_path: Path) -> None:
-    if name == "graph-recovery" and peers_missing:
+    if name in ("graph-recovery", "world-recovery") and peers_missing:
         pytest.skip("needs the extra 'discovery'")
+    if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
+        pytest.skip("needs the extra 'peers'")
     benchmark, out = find_benchmark(name), tmp_path / "out"
     done = run_benchmark(
         benchmark, out=out, smoke=True, jobs=1, console=Console(file=io.StringIO())
@@ -54,6 +60,10 @@ def test_smoke(name: str, tmp_path: Path) -> None:
         check_attention(rows)
     if name == "agent-proxy":
         check_proxy(rows)
+    if name == "env-speed":
+        check_speed(rows)
+    if name == "world-recovery":
+        check_worlds(rows)
     if name == "agent-chain":
         steps = [int(row["env_steps"]) for row in read(out / "curves.csv")]
         assert steps == sorted(set(steps))
@@ -70,6 +80,26 @@ def check_attention(rows: list[dict[str, str]]) -> None:
             assert float(row[f"ratio_{peer}"]) == pytest.approx(ratio, rel=1e-3, abs=1e-3)
 
 
+def check_speed(rows: list[dict[str, str]]) -> None:
+    kernel = [row for row in rows if row["part"] == "kernel"]
+    assert kernel
+    for row in kernel:
+        taken = float(row["microseconds_kernel"]), float(row["microseconds_vector"])
+        assert min(taken) > 0
+        # A median of ratios, not a ratio of medians.
+        assert float(row["share_of_kernel"]) == pytest.approx(taken[0] / taken[1], rel=0.8)
+    sizes = {int(row["n"]): float(row["edges"]) for row in rows if row["part"] == "edges"}
+    assert sizes[16] > sizes[8] > 8
+
+
+def check_worlds(rows: list[dict[str, str]]) -> None:
+    empty = [row for row in rows if row["method"] == "empty"]
+    assert {row["world"] for row in empty} == set(SMOKE_WORLDS)
+    for row in empty:
+        for block in ("contemporaneous", "lagged"):
+            assert float(row[f"shd_{block}"]) == float(row[f"n_true_{block}"])
+
+
 def check_proxy(rows: list[dict[str, str]]) -> None:
     for row in rows:
         before = float(row["normalised_train"])
@@ -82,7 +112,14 @@ def check_proxy(rows: list[dict[str, str]]) -> None:
 
 
 def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
-    sizes = {"agent-chain": 50, "graph-recovery": 399, "agent-proxy": 40, "attention": 216}
+    sizes = {
+        "agent-chain": 50,
+        "graph-recovery": 399,
+        "agent-proxy": 40,
+        "attention": 216,
+        "env-speed": 120,
+        "world-recovery": 2320,
+    }
     for name, size in sizes.items():
         benchmark = find_benchmark(name)
         cells = benchmark.grid(benchmark.seeds, False)

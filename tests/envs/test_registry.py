@@ -147,7 +147,9 @@ def test_options() -> None:
         resolve_spec("chain-scm", density=2)
     with pytest.raises(ValueError, match="n must be at least 2, got 1"):
         resolve_spec("chain-scm", n=1)
-    with pytest.raises(ValueError, match="mechanism must be one of linear, tanh, mlp, gp, polynomial, got"):
+    with pytest.raises(
+        ValueError, match="mechanism must be one of linear, tanh, mlp, gp, polynomial, got"
+    ):
         gymnasium.make("causal_rl/chain-scm-v0", mechanism="cubic")
     with pytest.raises(ValueError, match="shift 'flip' is unknown to world 'chain-scm'"):
         resolve_spec("chain-scm", shift="flip")
