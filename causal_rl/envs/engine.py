@@ -73,6 +73,8 @@ class Engine:
         self.episode: NDArray[np.int64] = np.zeros(num_envs, dtype=np.int64)
         self.step: NDArray[np.int64] = np.zeros(num_envs, dtype=np.int64)
         self.started: _Bools = np.zeros(num_envs, dtype=np.bool_)
+        self.all_started = False
+        self._may_be_set = spec.action_tables.columns
         self._tape = NoiseTape(self.scm, num_envs, spec.horizon)
         self._key: NDArray[np.uint64] = episode_key(self.seed, self.episode)
         # Noise has an address, so that actions are all that an episode has to remember.
@@ -83,6 +85,7 @@ class Engine:
         self.seed = np.where(rows, seed, self.seed)
         self.episode = np.where(rows, -1, self.episode)
         self.started = self.started | rows
+        self.all_started = bool(self.started.all())
 
     def restart(self, rows: _Bools) -> None:
         """Begin the next episode of the rows (num_envs,)."""
@@ -120,12 +123,22 @@ class Engine:
         step = self.step + 1
         noise = self._tape.next(self._key, step, start=False)
         try:
-            values = self.scm.step(self.values, noise, None, do_mask, do_value)
-            reward: _Floats = self.scm.reward_value(self.values, values) - cost
+            # What DynamicSCM.step and reward_value do, less the checks of what is right by
+            # construction here.
+            before = np.ascontiguousarray(self.values.T)
+            after = self.scm.program.forward(
+                np.ascontiguousarray(noise.T),
+                before,
+                before,
+                np.ascontiguousarray(do_mask.T),
+                np.ascontiguousarray(do_value.T),
+                self._may_be_set,
+            )
+            reward = self.scm.program.effect(self.scm.n, after, before, len(cost)) - cost
         except Exception:
             self._tape.forget()
             raise
-        self.step, self.values = step, values
+        self.step, self.values = step, after.T
         self._actions.append(action.astype(np.int32))
         return reward
 
@@ -137,6 +150,7 @@ class Engine:
     def set_world(self, spec: SCMEnvSpec) -> None:
         """Go on in another world: values, seeds and counters stay; see ``SCMEnv.set_world``."""
         self.spec, self.scm = spec, spec.scm
+        self._may_be_set = spec.action_tables.columns
         self._tape = NoiseTape(self.scm, len(self.seed), spec.horizon)
         self._actions = deque(maxlen=spec.horizon)
 
@@ -199,5 +213,6 @@ class Engine:
             taken[key] = given.astype(own.dtype)
         for key, array in taken.items():
             setattr(self, key, array)
+        self.all_started = bool(self.started.all())
         self._actions.clear()
         self._rekey()

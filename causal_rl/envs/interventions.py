@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -33,6 +34,11 @@ class ActionTables:
     value: NDArray[np.float64]
     cost: NDArray[np.float64]
     n_values: int
+
+    @cached_property
+    def columns(self) -> frozenset[int]:
+        """Columns that an action can set."""
+        return frozenset(np.flatnonzero(self.mask.any(axis=1)).tolist())
 
     @property
     def n_targets(self) -> int:
@@ -85,10 +91,12 @@ class ActionTables:
                 f"actions must be integers of shape (batch, 2), got {array.dtype} of shape "
                 f"{array.shape}"
             )
-        target, index = array.T.astype(np.int64)
+        columns = np.ascontiguousarray(array, dtype=np.int64)
+        target, index = columns[:, 0], columns[:, 1]
         # Read as unsigned, a negative number is a huge one.
-        outside = target.view(np.uint64) >= self.n_targets
-        outside |= index.view(np.uint64) >= self.n_values
+        unsigned = columns.view(np.uint64)
+        outside = unsigned[:, 0] >= self.n_targets
+        outside |= unsigned[:, 1] >= self.n_values
         if outside.any():
             bad = int(np.argmax(outside))
             raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,38 +13,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from causal_rl.envs import torch_mechanisms as _registered  # noqa: F401 - it registers
 from causal_rl.envs.interventions import Interventions
 from causal_rl.envs.scalar import check_arguments, check_seed
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.envs.worlds.control import Inertia, negative_distance
 from causal_rl.graphs import CausalGraph
-from causal_rl.scm.torch_layers import SquashedForm, squashed_form
-from causal_rl.scm.torch_mechanisms import TorchMechanism, register_torch, to_torch
 from causal_rl.scm.torch_noise import episode_key_torch
 from causal_rl.scm.torch_program import TorchProgram
-
-
-@register_torch(negative_distance)
-def _negative_distance(value: Tensor, goal: Tensor) -> Tensor:
-    return -(value - goal).abs()
-
-
-@to_torch.register
-def _(mechanism: Inertia, like: Tensor) -> TorchMechanism:
-    inner = to_torch(mechanism.mechanism, like)
-    return lambda columns, noise: inner(columns[:-1], noise) + mechanism.coefficient * columns[-1]
-
-
-@squashed_form.register
-def _(mechanism: Inertia) -> SquashedForm | None:
-    inner = squashed_form(mechanism.mechanism)
-    if inner is None:
-        return None
-    return replace(
-        inner,
-        inside=np.append(inner.inside, 0.0),
-        outside=np.append(inner.outside, mechanism.coefficient),
-    )
 
 
 class TorchSCMVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):

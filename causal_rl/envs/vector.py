@@ -154,7 +154,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
             gymnasium.error.ResetNeeded: before the first reset.
         """
         engine, pending = self._engine, self._pending
-        if not engine.started.all():
+        if not engine.all_started:
             raise error.ResetNeeded("call reset before step")
         target, index = self._tables.check(actions)
         code = target * self._tables.n_values + index
@@ -162,10 +162,12 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         if len(mask) != self.num_envs:
             raise ValueError(f"actions must have shape ({self.num_envs}, 2), got ({len(mask)}, 2)")
         every = np.ones(self.num_envs, dtype=np.bool_)
-        rewards = (
-            np.zeros(self.num_envs) if pending.all() else engine.advance(mask, value, cost, code)
-        )
-        if pending.any():
+        waiting = pending.any()
+        if waiting and pending.all():
+            rewards = np.zeros(self.num_envs)
+        else:
+            rewards = engine.advance(mask, value, cost, code)
+        if waiting:
             engine.restart(pending)
             rewards = np.where(pending, 0.0, rewards)
             mask, value = mask & ~pending[:, None], np.where(pending[:, None], 0.0, value)
@@ -275,9 +277,12 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
     def _reset_now(self, rows: _Bools, mask: _Bools, value: _Floats) -> dict[str, Any]:
         """Reset rows in the step that ended them; the info that Gymnasium gives for it."""
         ended = self._observation()
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        for i in np.flatnonzero(rows):
-            final_obs[i] = ended[i]
+        if rows.all():
+            final_obs = np.fromiter(ended, dtype=object, count=self.num_envs)
+        else:
+            final_obs = np.full(self.num_envs, None, dtype=object)
+            for i in np.flatnonzero(rows):
+                final_obs[i] = ended[i]
         self._engine.restart(rows)
         column = rows[:, None]
         info = self._info(

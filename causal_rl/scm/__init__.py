@@ -18,7 +18,16 @@ from causal_rl.scm.generators import (
     topology,
 )
 from causal_rl.scm.keyed_noise import episode_key, keyed_uniform, uniform_at
-from causal_rl.scm.mechanisms import MLP, Constant, Function, Linear, Mechanism, Scaled, Tanh
+from causal_rl.scm.mechanisms import (
+    MLP,
+    Constant,
+    Function,
+    Linear,
+    Mechanism,
+    Scaled,
+    Tanh,
+    affine,
+)
 from causal_rl.scm.noise import Gaussian, Laplace, Noise, NoNoise, ScaledNoise, Uniform
 from causal_rl.scm.smooth import Polynomial, RandomFeatures
 from causal_rl.scm.static import SCM
@@ -55,6 +64,7 @@ __all__ = [
     "Trajectory",
     "Uniform",
     "Variable",
+    "affine",
     "episode_key",
     "keyed_uniform",
     "perturbation_graph",

@@ -5,7 +5,7 @@ A category is a whole number 0, 1, ..., K - 1, held as a float like any other va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -56,7 +56,10 @@ class Categorical(NonAdditiveMechanism):
         Raises:
             ValueError: If a number is not above zero.
         """
-        values = np.asarray(probabilities, dtype=np.float64)
+        try:
+            values = np.asarray(probabilities, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"probabilities must be numbers, got {probabilities!r}") from None
         if values.ndim != 1 or not (values > 0).all() or not np.isfinite(values).all():
             raise ValueError(f"probabilities must be numbers above 0, got {probabilities!r}")
         return cls([Constant(float(np.log(p))) for p in values])
@@ -85,7 +88,10 @@ class Categorical(NonAdditiveMechanism):
     def respond(self, columns: Sequence[FloatArray], noise: FloatArray, batch: int) -> FloatArray:
         """The category; see `Mechanism.respond`."""
         bounds = _running_sum(self.probabilities(columns, batch))[:-1]
-        return np.asarray((noise >= bounds).sum(axis=0), dtype=np.float64)
+        category = np.asarray((noise >= bounds).sum(axis=0), dtype=np.float64)
+        # A logit that is not finite must not pass for category 0.
+        category[np.isnan(bounds[-1])] = np.nan
+        return category
 
     def abduct(
         self,
@@ -142,7 +148,9 @@ class Argmax(ColumnMechanism):
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The category; see `Mechanism.evaluate`."""
         scores = np.stack([logit.evaluate(columns, batch) for logit in self.logits])
-        return np.asarray(scores.argmax(axis=0), dtype=np.float64)
+        category = np.asarray(scores.argmax(axis=0), dtype=np.float64)
+        category[np.isnan(scores).any(axis=0)] = np.nan
+        return category
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +179,8 @@ class OneHot(ColumnMechanism):
         """
         if not isinstance(mechanism, Mechanism) or not mechanism.additive:
             raise TypeError(f"mechanism must be a Mechanism with additive noise, got {mechanism!r}")
+        if not isinstance(categories, Iterable):
+            raise TypeError(f"categories must be a sequence, got {categories!r}")
         kept = tuple(None if k is None else as_count(k, "categories", 2) for k in categories)
         width = sum(1 if k is None else k for k in kept)
         if mechanism.n_parents not in (None, width):
@@ -200,6 +210,8 @@ def checked_logits(logits: Sequence[Mechanism]) -> tuple[Mechanism, ...]:
         TypeError: If one is no such mechanism.
         ValueError: If there are fewer than two, or they take different numbers of parents.
     """
+    if not isinstance(logits, Iterable):
+        raise TypeError(f"logits must be a sequence of Mechanisms, got {logits!r}")
     kept = tuple(logits)
     for logit in kept:
         if not isinstance(logit, Mechanism) or not logit.additive:

@@ -43,6 +43,8 @@ class DynamicSCM:
         contexts: int64 array of the columns that are held through an episode.
         graph: The true `CausalGraph`, derived from the variables; the reward is its last node.
         order: Column indices, causes before effects.
+        program: The compiled equations, over arrays (n, batch); they check less than the methods
+            here.
     """
 
     def __init__(self, variables: Sequence[Variable]) -> None:
@@ -57,18 +59,18 @@ class DynamicSCM:
                 "cycle: a -> b -> a"), a reward with children or with noise, a second reward, or a
                 context that is a lagged parent or whose mechanism is not constant.
         """
-        self._program = Program(variables, dynamic=True)
-        self.variables: tuple[Variable, ...] = self._program.variables
-        self.names: tuple[str, ...] = self._program.names
-        self.n: int = self._program.n
+        self.program: Program = Program(variables, dynamic=True)
+        self.variables: tuple[Variable, ...] = self.program.variables
+        self.names: tuple[str, ...] = self.program.names
+        self.n: int = self.program.n
         self.kinds: tuple[Kind, ...] = tuple(v.kind for v in self.variables[: self.n])
-        self.reward: Variable | None = self._program.sink
+        self.reward: Variable | None = self.program.sink
         self.observed: NDArray[np.int64] = np.array(
             [i for i, kind in enumerate(self.kinds) if kind != "hidden"], dtype=np.int64
         )
-        self.contexts: NDArray[np.int64] = np.array(sorted(self._program.held), dtype=np.int64)
-        self.graph: CausalGraph = self._program.graph
-        self.order: tuple[int, ...] = self._program.order
+        self.contexts: NDArray[np.int64] = np.array(sorted(self.program.held), dtype=np.int64)
+        self.graph: CausalGraph = self.program.graph
+        self.order: tuple[int, ...] = self.program.order
 
     def __repr__(self) -> str:
         """The class and the names."""
@@ -87,8 +89,8 @@ class DynamicSCM:
             ValueError: If `noise` has another shape or a value is not finite.
         """
         columns = as_columns(noise, self.n, "noise")
-        held = self._program.start(columns)
-        return self._program.forward(columns, np.zeros_like(columns), held).T
+        held = self.program.start(columns)
+        return self.program.forward(columns, np.zeros_like(columns), held).T
 
     def step(
         self,
@@ -126,9 +128,9 @@ class DynamicSCM:
             if held.shape != before.shape:
                 raise ValueError(f"context must have {before.shape[1]} rows, got {held.shape[1]}")
         if do_mask is None and do_value is None:
-            return self._program.forward(columns, before, held).T
+            return self.program.forward(columns, before, held).T
         mask, value = self._setting(do_mask, do_value, before.shape)
-        return self._program.forward(columns, before, held, mask, value).T
+        return self.program.forward(columns, before, held, mask, value).T
 
     def reward_value(self, previous: ArrayLike, current: ArrayLike) -> FloatArray:
         """The reward of a step.
@@ -149,7 +151,7 @@ class DynamicSCM:
         now = as_columns(current, self.n, "current")
         if before.shape != now.shape:
             raise ValueError(f"current must have {before.shape[1]} rows, got {now.shape[1]}")
-        return self._program.effect(self.n, now, before, now.shape[1])
+        return self.program.effect(self.n, now, before, now.shape[1])
 
     def noise_from_uniforms(self, uniforms: ArrayLike) -> FloatArray:
         """Turn uniforms, such as those of `keyed_uniform`, into the noise of the variables.
@@ -163,7 +165,7 @@ class DynamicSCM:
         Raises:
             ValueError: If the shape is wrong.
         """
-        return self._program.noise_from_uniforms(as_columns(uniforms, self.n, "uniforms")).T
+        return self.program.noise_from_uniforms(as_columns(uniforms, self.n, "uniforms")).T
 
     def keyed_noise(
         self, key: NDArray[np.uint64], step: ArrayLike, *, start: bool = True
@@ -179,7 +181,7 @@ class DynamicSCM:
         Returns:
             float64 of shape (batch, n).
         """
-        return self._program.keyed_noise(key, step, start=start).T
+        return self.program.keyed_noise(key, step, start=start).T
 
     def sample_noise(self, rng: np.random.Generator | int, batch: int = 1) -> FloatArray:
         """Draw the noise of one step.
@@ -195,7 +197,7 @@ class DynamicSCM:
             TypeError: If an argument has the wrong type.
             ValueError: If `batch` is below 1.
         """
-        return self._program.sample_noise(as_generator(rng), as_count(batch, "batch")).T
+        return self.program.sample_noise(as_generator(rng), as_count(batch, "batch")).T
 
     def check(self) -> None:
         """Try every mechanism, the reward's included, on a few simulated steps.
@@ -205,7 +207,7 @@ class DynamicSCM:
                 not finite or no number, changes its arguments, gives two answers to one
                 question, or lets rows of a batch depend on each other; the variable is named.
         """
-        check_mechanisms(self._program)
+        check_mechanisms(self.program)
 
     def do(self, values: Mapping[str, float] | None = None, /, **by_name: float) -> DynamicSCM:
         """Return the model in which variables are constants at every step, cut from all parents.
@@ -276,11 +278,11 @@ class DynamicSCM:
         mask = np.zeros((n_steps, self.n, batch), dtype=np.bool_)
         value = np.zeros((n_steps, self.n, batch))
         if do is not None:
-            mask[:], value[:] = self._program.constant_do(do, batch)
+            mask[:], value[:] = self.program.constant_do(do, batch)
             self._refuse_contexts(mask[0])
         noise = np.empty((n_steps + 1, self.n, batch))
         for t in range(n_steps + 1):
-            noise[t] = self._program.sample_noise(generator, batch)
+            noise[t] = self.program.sample_noise(generator, batch)
         noise[1:, self.contexts] = 0.0
         return self._run(noise, mask, value)
 
@@ -320,11 +322,11 @@ class DynamicSCM:
         if do_mask is not None:
             mask = self._masks(do_mask, mask.shape)
         noise = np.empty_like(states)
-        noise[0] = self._program.residuals(states[0], np.zeros_like(states[0]), generator)
-        noise[0] += self._program.start_noise(states[0])
+        noise[0] = self.program.residuals(states[0], np.zeros_like(states[0]), generator)
+        noise[0] += self.program.start_noise(states[0])
         for t in range(1, len(states)):
             set_here = mask[t - 1]
-            noise[t] = self._program.residuals(states[t], states[t - 1], generator, set_here)
+            noise[t] = self.program.residuals(states[t], states[t - 1], generator, set_here)
             if set_here.any():
                 np.copyto(noise[t], self._prior(states.shape[2], generator), where=set_here)
         return noise.transpose(0, 2, 1)
@@ -371,13 +373,13 @@ class DynamicSCM:
     def _run(self, noise: FloatArray, mask: BoolArray, value: FloatArray) -> Trajectory:
         """Simulate from arrays of shape (time, n, batch)."""
         values = np.empty_like(noise)
-        held = self._program.start(noise[0])
-        values[0] = self._program.forward(noise[0], np.zeros_like(noise[0]), held)
+        held = self.program.start(noise[0])
+        values[0] = self.program.forward(noise[0], np.zeros_like(noise[0]), held)
         reward = None if self.reward is None else np.empty((len(mask), noise.shape[2]))
         for t in range(len(mask)):
-            values[t + 1] = self._program.forward(noise[t + 1], values[t], held, mask[t], value[t])
+            values[t + 1] = self.program.forward(noise[t + 1], values[t], held, mask[t], value[t])
             if reward is not None:
-                reward[t] = self._program.effect(self.n, values[t + 1], values[t], noise.shape[2])
+                reward[t] = self.program.effect(self.n, values[t + 1], values[t], noise.shape[2])
         return Trajectory(
             values=values.transpose(0, 2, 1),
             noise=noise.transpose(0, 2, 1),
@@ -388,8 +390,8 @@ class DynamicSCM:
 
     def _prior(self, batch: int, generator: np.random.Generator | None) -> FloatArray:
         if generator is not None:
-            return self._program.sample_noise(generator, batch)
-        return self._program.noise_from_uniforms(np.full((self.n, batch), 0.5))
+            return self.program.sample_noise(generator, batch)
+        return self.program.noise_from_uniforms(np.full((self.n, batch), 0.5))
 
     def _setting(
         self, do_mask: ArrayLike | None, do_value: ArrayLike | None, shape: tuple[int, ...]
@@ -410,7 +412,7 @@ class DynamicSCM:
 
     def _refuse_contexts(self, mask: BoolArray) -> None:
         """Refuse a mask (n, batch) that sets a context."""
-        for i in self._program.held:
+        for i in self.program.held:
             if mask[i].any():
                 raise ValueError(
                     f"the context {self.names[i]!r} must not be set inside an episode; "

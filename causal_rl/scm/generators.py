@@ -18,7 +18,7 @@ from causal_rl.graphs import CausalGraph, Kind, topological_order
 from causal_rl.scm.arguments import BoolArray, FloatArray, as_count, as_finite, as_generator
 from causal_rl.scm.categorical import Categorical, OneHot
 from causal_rl.scm.dynamic import DynamicSCM
-from causal_rl.scm.mechanisms import MLP, Linear, Mechanism, Scaled, Tanh
+from causal_rl.scm.mechanisms import MLP, Linear, Mechanism, Tanh, affine
 from causal_rl.scm.noise import NoNoise, unit_noise
 from causal_rl.scm.smooth import Polynomial, RandomFeatures
 from causal_rl.scm.static import SCM
@@ -308,17 +308,11 @@ def _standardised(
                 moments[j] += mean, std
     moments /= steps - steps // 2
     return tuple(
-        v.replace(mechanism=_affine(v.function, -mean * target[j] / std, target[j] / std))
+        v.replace(mechanism=affine(v.function, -mean * target[j] / std, target[j] / std))
         if std > 0
         else v
         for j, (v, (mean, std)) in enumerate(zip(variables, moments.tolist(), strict=True))
     )
-
-
-def _affine(mechanism: Mechanism, shift: float, scale: float) -> Mechanism:
-    if isinstance(mechanism, Linear):
-        return Linear(mechanism.weights * scale, mechanism.bias * scale + shift)
-    return Scaled(mechanism, shift, scale)
 
 
 def _shares(noise_share: NoiseShare) -> tuple[float, float]:

@@ -141,7 +141,7 @@ def _as_key(values: ArrayLike, name: str) -> UintArray:
     if array.dtype != np.uint64:
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must hold integers, got dtype {array.dtype}")
-        if array.size and array.min() < 0:
+        if array.dtype.kind == "i" and array.size and array.min() < 0:
             raise ValueError(f"{name} must be >= 0, got {array.min()}")
         array = array.astype(np.uint64)
     if array.ndim != 1:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causal_rl.scm.arguments import FloatArray, as_count, as_finite
+from causal_rl.scm.arguments import FloatArray, as_count, as_finite, as_generator
 
 
 class Mechanism(ABC):
@@ -282,6 +282,7 @@ class MLP(ColumnMechanism):
             ValueError: If `k` or `hidden` is below 1.
         """
         k, hidden = as_count(k, "k"), as_count(hidden, "hidden")
+        rng = as_generator(rng)
         signs = rng.choice([-1.0, 1.0], size=(k, hidden))
         in_weights = signs * rng.uniform(0.5, 2.0, size=(k, hidden)) / np.sqrt(k)
         in_bias = rng.uniform(-1.5, 1.5, size=hidden)
@@ -374,18 +375,37 @@ class Function(ColumnMechanism):
 
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The callable's value on the columns."""
-        result = np.asarray(self.f(*columns), dtype=np.float64)
+        given = np.asarray(self.f(*columns))
+        if given.dtype.kind == "c":  # a conversion would only warn
+            raise TypeError("the callable must return real numbers, got complex ones")
+        result = np.asarray(given, dtype=np.float64)
         # Without arguments the callable cannot know the batch.
         return np.full(batch, result) if not columns and result.ndim == 0 else result
+
+
+def affine(mechanism: Mechanism, shift: float = 0.0, scale: float = 1.0) -> Mechanism:
+    """``shift + scale * mechanism(parents)`` with as few operations as may be.
+
+    A `Linear` gives a `Linear` and a `Scaled` one `Scaled`; others are wrapped in `Scaled`.
+    """
+    if isinstance(mechanism, Linear):
+        return Linear(mechanism.weights * scale, mechanism.bias * scale + shift)
+    if isinstance(mechanism, Scaled):
+        return Scaled(mechanism.mechanism, shift + scale * mechanism.shift, scale * mechanism.scale)
+    return Scaled(mechanism, shift, scale)
 
 
 def frozen_array(values: ArrayLike, name: str, ndim: int) -> FloatArray:
     """A read-only float64 copy.
 
     Raises:
+        TypeError: If it holds no numbers.
         ValueError: If it has another number of dimensions or a number is not finite.
     """
-    array = np.array(values, dtype=np.float64)
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of numbers, got {values!r}") from None
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), got shape {array.shape}")
     if not np.isfinite(array).all():

@@ -35,16 +35,14 @@ class Noise(ABC):
             Draws, float64, of the shape of `u`.
         """
 
-    def from_bits(self, bits: UintArray) -> FloatArray:
+    def from_bits(self, bits: UintArray, out: FloatArray) -> None:
         """`ppf` of the uniforms of `bits_to_uniforms`; override it only to be faster.
 
         Args:
             bits: Random words, uint64, any shape; changed in place.
-
-        Returns:
-            Draws, float64, of the shape of `bits`.
+            out: Takes the draws, float64, C order, of the shape of `bits`.
         """
-        return self.ppf(bits_to_uniforms(bits))
+        out[...] = self.ppf(bits_to_uniforms(bits))
 
     def sample(self, rng: np.random.Generator, size: int | tuple[int, ...]) -> FloatArray:
         """Draw independent values.
@@ -104,9 +102,11 @@ class Gaussian(Noise):
         """Inverse CDF; see `Noise.ppf`."""
         return normal_quantile(u) * self.scale
 
-    def from_bits(self, bits: UintArray) -> FloatArray:
+    def from_bits(self, bits: UintArray, out: FloatArray) -> None:
         """As `ppf`; see `Noise.from_bits`."""
-        return normal_from_bits(bits) * self.scale
+        normal_from_bits(bits, out)
+        if self.scale != 1.0:
+            out *= self.scale
 
     def sample(self, rng: np.random.Generator, size: int | tuple[int, ...]) -> FloatArray:
         """Draw by the generator's own method; see `Noise.sample`."""
@@ -230,6 +230,8 @@ class ScaledNoise(Noise):
     factor: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.noise, Noise):
+            raise TypeError(f"noise must be a Noise, got {self.noise!r}")
         object.__setattr__(self, "factor", as_positive(self.factor, "factor"))
 
     def ppf(self, u: FloatArray) -> FloatArray:

@@ -43,15 +43,20 @@ def normal_quantile(u: FloatArray) -> FloatArray:
     place -= segment
     place -= 0.5
     result = _parabola(segment, place)
-    result[uniforms.ravel() == 0.5] = 0.0  # where two parabolas meet
+    flat = uniforms.ravel()
+    result[flat == 0.5] = 0.0  # where two parabolas meet
+    # Near 0 the place in the segment is rounded; random words are never so near.
+    least = np.flatnonzero(flat < 1.0 / SEGMENTS)
+    result[least] = ndtri(flat[least])
     return result.reshape(uniforms.shape)
 
 
-def normal_from_bits(bits: NDArray[np.uint64]) -> FloatArray:
+def normal_from_bits(bits: NDArray[np.uint64], out: FloatArray | None = None) -> FloatArray:
     """`normal_quantile` of the uniforms that `bits_to_uniforms` makes, bit for bit, but faster.
 
     Args:
         bits: uint64, any shape; changed in place.
+        out: C-contiguous float64 of the shape of `bits` to write to, or None.
 
     Returns:
         float64 of the shape of `bits`.
@@ -62,13 +67,15 @@ def normal_from_bits(bits: NDArray[np.uint64]) -> FloatArray:
     flat |= _ONE
     place = flat.view(np.float64)  # 1 + k 2**-40
     place -= 1.5 - 2.0 ** (_BITS - 53)
-    return _parabola(segment, place).reshape(bits.shape)
+    return _parabola(segment, place, None if out is None else out.reshape(-1)).reshape(bits.shape)
 
 
-def _parabola(segment: NDArray[np.int64], place: FloatArray) -> FloatArray:
+def _parabola(
+    segment: NDArray[np.int64], place: FloatArray, out: FloatArray | None = None
+) -> FloatArray:
     """Quantiles at ``place``, in [-1/2, 1/2), of each segment; both (n,)."""
     # mode="clip" spares the check of every index; none can be outside.
-    result = CURVE.take(segment, mode="clip")
+    result = CURVE.take(segment, mode="clip", out=out)
     result *= place
     coefficient = SLOPE.take(segment, mode="clip")
     result += coefficient

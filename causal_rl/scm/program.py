@@ -6,7 +6,7 @@ that each variable is one contiguous row and costs no gather.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -88,6 +88,7 @@ class Program:
         held: FloatArray | None = None,
         do_mask: BoolArray | None = None,
         do_value: FloatArray | None = None,
+        may_be_set: Container[int] | None = None,
     ) -> FloatArray:
         """Evaluate every column once, causes before effects.
 
@@ -97,6 +98,7 @@ class Program:
             held: (n, batch), the source of held columns; None where there is none.
             do_mask: (n, batch), where to take `do_value` in place of mechanism and noise.
             do_value: (n, batch).
+            may_be_set: Columns outside of which `do_mask` is false; None finds out.
 
         Returns:
             float64 of shape (n, batch).
@@ -114,7 +116,14 @@ class Program:
         if held is not None:
             for i in self.held:
                 rows[i][:] = held[i]
-        touched = None if do_mask is None else np.logical_or.reduce(do_mask, axis=1).tolist()
+        touched = may_be_set
+        mask_rows, value_rows = [], []
+        if do_mask is not None and do_value is not None:
+            mask_rows, value_rows = list(do_mask), list(do_value)
+        if do_mask is None:
+            touched = ()
+        elif touched is None:
+            touched = np.flatnonzero(np.logical_or.reduce(do_mask, axis=1)).tolist()
         for i, mechanism, parents, additive in self._instructions:
             columns = [sources[j] for j in parents]
             if additive:
@@ -127,8 +136,8 @@ class Program:
                 if effect.shape != shape:
                     raise ValueError(self._bad_shape(i, effect, batch))
                 rows[i][:] = effect
-            if touched is not None and touched[i]:
-                np.putmask(rows[i], do_mask[i], do_value[i])  # type: ignore[index]
+            if i in touched:
+                np.copyto(rows[i], value_rows[i], where=mask_rows[i])
         # One pass: a sum of squares is finite only if its terms are; it may overflow otherwise.
         if not isfinite(np.vdot(out, out)) and not np.isfinite(out).all():
             raise ValueError(self._not_finite(out))
@@ -308,10 +317,13 @@ class Program:
                 noise[i] = 0.0
         bits = bits_at(key, step, drawn)
         for distribution, sources, rows, scale in groups:
-            values = distribution.from_bits(bits[sources])
             if isinstance(rows, slice):
-                np.multiply(values, scale, out=noise[rows])
+                values = noise[rows]
+                distribution.from_bits(bits[sources], values)
+                values *= scale
             else:
+                values = np.empty((len(rows), len(key)))
+                distribution.from_bits(bits[sources], values)
                 noise[rows] = values * scale
         return noise
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causal_rl.scm.arguments import FloatArray, as_count, as_finite, as_positive
+from causal_rl.scm.arguments import FloatArray, as_count, as_finite, as_generator, as_positive
 from causal_rl.scm.mechanisms import ColumnMechanism, frozen_array, sum_of_rows, weighted_sum
 
 
@@ -75,6 +75,7 @@ class RandomFeatures(ColumnMechanism):
             ValueError: If a number is out of range.
         """
         k, features = as_count(k, "k"), as_count(features, "features")
+        rng = as_generator(rng)
         scale = as_positive(length_scale, "length_scale") * math.sqrt(k)
         return cls(
             rng.normal(0.0, 1.0 / scale, size=(k, features)),
@@ -146,6 +147,7 @@ class Polynomial(ColumnMechanism):
             ValueError: If a number is out of range.
         """
         k, degree = as_count(k, "k"), as_count(degree, "degree")
+        rng = as_generator(rng)
         weights = rng.choice([-1.0, 1.0], size=k) * rng.uniform(0.5, 1.5, size=k) / math.sqrt(k)
         # Powers of a standard normal grow as the root of (2p)!; their share is held down.
         powers = np.arange(degree + 1)

@@ -64,6 +64,10 @@ def with_mechanism(mechanism: Any, *parents: str) -> Variable:
 
 
 VARIABLES: list[Case] = [
+    (lambda: Linear(["a"]), TypeError, "weights", ""),
+    (lambda: Categorical(3), TypeError, "logits", ""),
+    (lambda: OneHot(Linear([1.0]), 3), TypeError, "categories", ""),
+    (lambda: ScaledNoise("a", 1.0), TypeError, "noise", ""),
     (lambda: Variable(3), TypeError, "name", "must be a string, got 3"),
     (lambda: Variable(""), ValueError, "name", "must not be empty"),
     (lambda: Variable(" "), ValueError, "name", "must not be empty, got ' '"),

@@ -24,10 +24,10 @@ from causal_rl.scm import (
     Linear,
     Mechanism,
     NoNoise,
-    Scaled,
     Topology,
     Uniform,
     Variable,
+    affine,
     random_variables,
     topology,
 )
@@ -135,10 +135,16 @@ def slowed(variable: Variable, lag: float) -> Variable:
     scale = math.sqrt(1.0 - lag**2)
     return replace(
         variable,
-        mechanism=Inertia(Scaled(variable.function, scale=scale), lag),
+        mechanism=_with_memory(affine(variable.function, scale=scale), lag),
         noise=variable.noise.scaled(scale),
         lagged_parents=(variable.name,),
     )
+
+
+def _with_memory(mechanism: Mechanism, lag: float) -> Mechanism:
+    if isinstance(mechanism, Linear):
+        return Linear([*mechanism.weights, lag], mechanism.bias)
+    return Inertia(mechanism, lag)
 
 
 def sink_of(adjacency: NDArray[np.bool_]) -> int:
