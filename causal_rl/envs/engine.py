@@ -142,6 +142,34 @@ class Engine:
         self._actions.append(action.astype(np.int32))
         return reward
 
+    def advance_one(self, column: int, value: float, cost: float, action: int) -> float:
+        """`advance` for a single row, in floats: the same numbers, bit for bit.
+
+        Args:
+            column: the variable that is set, -1 for none.
+            value: what it is set to.
+            cost: of the action.
+            action: its code, for the log.
+
+        Returns:
+            The reward.
+
+        Raises:
+            ValueError: as `advance`.
+        """
+        step = self.step + 1
+        noise = self._tape.next(self._key, step, start=False)
+        try:
+            before = self.values[0].tolist()
+            after = self.scm.program.forward_one(noise[0].tolist(), before, before, column, value)
+            reward = self.scm.program.effect_one(self.scm.n, after, before) - cost
+        except Exception:
+            self._tape.forget()
+            raise
+        self.step, self.values = step, np.array([after])
+        self._actions.append(np.array([action], dtype=np.int32))
+        return reward
+
     def natural(self) -> _Floats:
         """Values (num_envs, n) of the coming step if nothing is set in it; the state stays."""
         noise = self._tape.draw(self._key, self.step + 1)

@@ -61,7 +61,7 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         self.observation_space = scm_spec.observation_space()
         self.action_space = scm_spec.action_space()
         self._engine = Engine(scm_spec, 1)
-        self._tables = scm_spec.action_tables
+        self._take_tables()
         self._shape = (self._tables.n_targets, self._tables.n_values)
         hidden = len(scm_spec.observed) < scm_spec.scm.n
         self._columns: NDArray[np.int64] | None = scm_spec.observed if hidden else None
@@ -124,19 +124,18 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
         if not engine.started[0]:
             raise error.ResetNeeded("call reset before step")
         target, index = self._split(action)
-        column = target * self._shape[1] + index
-        mask = self._tables.mask[:, target : target + 1].T
-        value = self._tables.value[:, column : column + 1].T
-        cost = self._tables.cost[target : target + 1]
-        reward = engine.advance(mask, value, cost, np.array([column]))
+        code = target * self._shape[1] + index
+        column, number = self._settings[code]
+        paid = engine.advance_one(column, number, self._costs[target], code)
+        mask, value = self._tables.mask[:, target], self._tables.value[:, code]
         if self._columns is None:
-            info = {"do_target": mask[0].copy(), "do_value": value[0].copy()}
+            mask, value = mask.copy(), value.copy()
         else:
-            info = {"do_target": mask[0, self._columns], "do_value": value[0, self._columns]}
+            mask, value = mask[self._columns], value[self._columns]
         truncated = bool(engine.step[0] >= self.scm_spec.horizon)
-        paid = float(reward[0])
         if self.render_mode is not None:
-            self._shown = self._shown.after(paid, info["do_target"], info["do_value"])
+            self._shown = self._shown.after(paid, mask, value)
+        info = {"do_target": mask, "do_value": value}
         return self._observation(), paid, False, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -231,7 +230,8 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
             ValueError: other variables or actions.
         """
         check_same_interface(self.scm_spec, scm_spec)
-        self.scm_spec, self._tables = scm_spec, scm_spec.action_tables
+        self.scm_spec = scm_spec
+        self._take_tables()
         self._renderer = None
         self._engine.set_world(scm_spec)
 
@@ -246,6 +246,16 @@ class SCMEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.int64]]):
             ValueError: a key is missing, or an array has another shape.
         """
         self._engine.set_state(state)
+
+    def _take_tables(self) -> None:
+        self._tables = self.scm_spec.action_tables
+        self._costs = self._tables.cost.tolist()
+        # The column that each action sets, -1 for none, and to what.
+        self._settings = [
+            (int(mask.argmax()), float(value[mask.argmax()])) if mask.any() else (-1, 0.0)
+            for code, value in enumerate(self._tables.value.T)
+            for mask in [self._tables.mask[:, code // self._tables.n_values]]
+        ]
 
     def _observation(self) -> NDArray[np.float64]:
         row: NDArray[np.float64] = self._engine.values[0]

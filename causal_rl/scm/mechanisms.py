@@ -57,6 +57,24 @@ class Mechanism(ABC):
         stacked = np.stack(columns, axis=1) if len(columns) else np.empty((batch, 0))
         return np.asarray(self(stacked), dtype=np.float64)
 
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """Evaluate one row; what an environment alone calls.
+
+        Override it only to save the arrays: the result must be that of `evaluate`, bit for bit.
+
+        Args:
+            values: One float a parent.
+
+        Raises:
+            ValueError: If `evaluate` returns another shape than (1,).
+        """
+        result = self.evaluate([np.array([value]) for value in values], 1)
+        if result.shape != (1,):
+            raise ValueError(
+                f"its mechanism must return shape (1,) for a batch of 1, got {result.shape}"
+            )
+        return float(result[0])
+
     def respond(self, columns: Sequence[FloatArray], noise: FloatArray, batch: int) -> FloatArray:
         """The value of the variable: here the mechanism's plus the noise.
 
@@ -131,6 +149,10 @@ class Constant(ColumnMechanism):
         """The value in every row."""
         return np.full(batch, self.value)
 
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """The value."""
+        return self.value
+
 
 @dataclass(frozen=True, eq=False)
 class Linear(ColumnMechanism):
@@ -166,6 +188,10 @@ class Linear(ColumnMechanism):
     def evaluate(self, columns: Sequence[FloatArray], batch: int) -> FloatArray:
         """The weighted sum of the columns, in their order."""
         return weighted_sum(self._coefficients, columns, self.bias, batch)
+
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """The weighted sum; see `Mechanism.evaluate_one`."""
+        return _weighted_one(self._coefficients, values, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +235,11 @@ class Tanh(ColumnMechanism):
         if self.scale != 1.0:
             total *= self.scale
         return total
+
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """The squashed weighted sum; see `Mechanism.evaluate_one`."""
+        # NumPy's tanh, which need not round as the C library's does.
+        return float(np.tanh(_weighted_one(self._coefficients, values, self.bias))) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,6 +375,10 @@ class Scaled(ColumnMechanism):
         result += self.shift
         return result
 
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """The affine map of the inner value; see `Mechanism.evaluate_one`."""
+        return self.mechanism.evaluate_one(values) * self.scale + self.shift
+
 
 @dataclass(frozen=True, eq=False)
 class Function(ColumnMechanism):
@@ -426,6 +461,16 @@ def weighted_sum(
     if bias:
         total += bias
     return total
+
+
+def _weighted_one(weights: tuple[float, ...], values: Sequence[float], bias: float) -> float:
+    """`weighted_sum` of one row, in the same order of additions."""
+    if not weights:
+        return bias
+    total = weights[0] * values[0]
+    for k in range(1, len(weights)):
+        total += weights[k] * values[k]
+    return total + bias if bias else total
 
 
 def sum_of_rows(rows: FloatArray) -> FloatArray:

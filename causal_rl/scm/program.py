@@ -143,6 +143,67 @@ class Program:
             raise ValueError(self._not_finite(out))
         return out
 
+    def forward_one(
+        self,
+        noise: Sequence[float],
+        previous: Sequence[float],
+        held: Sequence[float],
+        column: int,
+        value: float,
+    ) -> list[float]:
+        """`forward` for one row, in floats: the same numbers, bit for bit, without arrays.
+
+        Args:
+            noise: n numbers.
+            previous: n numbers, the step before.
+            held: n numbers, the source of held columns.
+            column: Where to take `value` in place of mechanism and noise; -1 for nowhere.
+            value: A number.
+
+        Returns:
+            n numbers.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        rows = [*held, *previous]
+        for i, mechanism, parents, additive in self._instructions:
+            if i == column:
+                rows[i] = value
+                continue
+            values = [rows[j] for j in parents]
+            try:
+                if additive:
+                    number = mechanism.evaluate_one(values) + noise[i]
+                else:
+                    columns = [np.array([x]) for x in values]
+                    number = float(mechanism.respond(columns, np.array([noise[i]]), 1)[0])
+            except ValueError as error:
+                raise ValueError(f"variable {self.names[i]!r}: {error}") from error
+            if not isfinite(number):
+                raise ValueError(f"variable {self.names[i]!r} took a value that is not finite")
+            rows[i] = number
+        return rows[: self.n]
+
+    def effect_one(self, i: int, now: Sequence[float], before: Sequence[float]) -> float:
+        """`effect` of one row without noise, in floats.
+
+        Raises:
+            ValueError: As `effect`.
+        """
+        mechanism, read = self._mechanisms[i]
+        n = self.n
+        try:
+            number = mechanism.evaluate_one([now[j] if j < n else before[j - n] for j in read])
+        except ValueError as error:
+            raise ValueError(f"variable {self.variables[i].name!r}: {error}") from error
+        if not isfinite(number):
+            raise ValueError(
+                f"variable {self.variables[i].name!r}: its mechanism returned a value that is "
+                "not finite"
+            )
+        return number
+
     def effect(
         self,
         i: int,

@@ -61,6 +61,10 @@ class Inertia(Mechanism):
         """Evaluate on columns of shape (batch,)."""
         return self.mechanism.evaluate(columns[:-1], batch) + self.coefficient * columns[-1]
 
+    def evaluate_one(self, values: Sequence[float]) -> float:
+        """Evaluate on one float a parent."""
+        return self.mechanism.evaluate_one(values[:-1]) + self.coefficient * values[-1]
+
 
 def negative_distance(value: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
     """``-|value - goal|``, the reward of every built-in world before costs."""
