@@ -14,6 +14,7 @@ _MODULES = {
     "attention": "causal_rl.benchmarks.attention",
     "env-speed": "causal_rl.benchmarks.env_speed",
     "world-recovery": "causal_rl.benchmarks.world_recovery",
+    "world-returns": "causal_rl.benchmarks.world_returns",
 }
 
 

@@ -28,6 +28,7 @@ PICTURES = {
     "attention": {"cost.png"},
     "env-speed": {"speed.png"},
     "world-recovery": {"recovery.png"},
+    "world-returns": {"returns.png"},
 }
 peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
 
@@ -119,6 +120,7 @@ def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
         "attention": 216,
         "env-speed": 120,
         "world-recovery": 2320,
+        "world-returns": 78,
     }
     for name, size in sizes.items():
         benchmark = find_benchmark(name)
