@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -34,7 +35,8 @@ def run(cell: Cell) -> Outcome:
     """Measure the yardsticks; the seed draws graph and mechanisms where a world has such."""
     world, seed = str(cell.parameters["world"]), int(cell.parameters["seed"] or 0)
     fields = {field.name for field in dataclasses.fields(BUILT_IN[world].options)}
-    spec = resolve_spec(world, **({"graph_seed": seed} if "graph_seed" in fields else {}))
+    options: dict[str, Any] = {"graph_seed": seed} if "graph_seed" in fields else {}
+    spec = resolve_spec(world, **options)
     found = measure_yardsticks(spec, episodes=int(cell.settings["episodes"]), seed=seed)
     per_step = {name: getattr(found, name) / spec.horizon for name in WHO}
     return Outcome({**per_step, "oracle_horizon": found.oracle_horizon})

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.scm import DynamicSCM, Trajectory, episode_key
 
-#: Noise rows drawn in one go: a lone environment draws its whole episode, a thousand one step.
-_ROWS_AHEAD = 256
+#: Numbers drawn in one go: a lone environment draws its whole episode, a thousand a few steps.
+_NUMBERS_AHEAD = 65_536
 
 _Bools = NDArray[np.bool_]
 _Floats = NDArray[np.float64]
@@ -30,11 +30,16 @@ class NoiseTape:
     def __init__(self, scm: DynamicSCM, num_envs: int, horizon: int) -> None:
         self._scm = scm
         self._rows = num_envs
-        self._length = max(1, min(horizon + 1, _ROWS_AHEAD // num_envs))
+        self._most = max(1, min(horizon + 1, _NUMBERS_AHEAD // (num_envs * scm.n)))
+        self._length = self._most
+        self._horizon = horizon
         self._block: list[_Floats] = []  # noise of the steps to come, the nearest last
 
     def forget(self) -> None:
         """Drop what was drawn ahead; to be called whenever a key changes out of turn."""
+        if self._block:
+            # Rows that begin their episodes at different times would waste every block.
+            self._length = 1
         self._block.clear()
 
     def next(self, key: NDArray[np.uint64], step: NDArray[np.int64], *, start: bool) -> _Floats:
@@ -43,11 +48,13 @@ class NoiseTape:
         That of contexts may be missing (0) unless ``start``.
         """
         if not self._block:
-            if self._length == 1:
+            left = max(1, self._horizon + 1 - int(step.max()))
+            length, self._length = min(self._length, left), min(2 * self._length, self._most)
+            if length == 1:
                 return self._scm.keyed_noise(key, step, start=start)
-            ahead = (step + np.arange(self._length)[:, None]).ravel()
-            noise = self.draw(np.tile(key, self._length), ahead)
-            self._block = np.split(noise, self._length)[::-1]
+            ahead = (step + np.arange(length)[:, None]).ravel()
+            noise = self.draw(np.tile(key, length), ahead)
+            self._block = np.split(noise, length)[::-1]
         return self._block.pop()
 
     def draw(self, key: NDArray[np.uint64], step: NDArray[np.int64]) -> _Floats:
@@ -127,7 +134,7 @@ class Engine:
             # construction here.
             before = np.ascontiguousarray(self.values.T)
             after = self.scm.program.forward(
-                np.ascontiguousarray(noise.T),
+                noise.T,  # its rows are contiguous, and rows are what is read
                 before,
                 before,
                 np.ascontiguousarray(do_mask.T),
