@@ -22,6 +22,8 @@ from causal_rl.envs.worlds import BUILT_IN
 from causal_rl.graphs import CausalGraph
 
 ROWS, SMOKE_ROWS = 5_000, 400
+#: The two slowest run on the first seeds alone.
+FEW_SEEDS = {"notears": 3, "algorithm5-mlp": 3}
 #: NOTEARS takes its time in proportion to the rows, and its graphs hardly depend on them.
 NOTEARS_ROWS = 1_000
 SMOKE_WORLDS = ("chain-scm", "front-door", "cartpole")
@@ -39,7 +41,7 @@ def grid(seeds: int, smoke: bool) -> list[Cell]:
             if smoke and world not in SMOKE_WORLDS:
                 continue
             for name, method in METHODS.items():
-                if smoke and name not in SMOKE_METHODS:
+                if (smoke and name not in SMOKE_METHODS) or seed >= FEW_SEEDS.get(name, seeds):
                     continue
                 rows = SMOKE_ROWS if smoke else NOTEARS_ROWS if name == "notears" else ROWS
                 parameters: Row = {"world": world, "method": name, "rows": rows, "seed": seed}
@@ -99,6 +101,7 @@ def findings(results: Results) -> Findings:
         "Data and graphs are over the observed state and action variables, without contexts and "
         "reward. Truth is the graph derived from the specification (hidden variables "
         "marginalised). All learners have their defaults; no option is chosen by the truth.",
+        "NOTEARS and the gated MLP of Algorithm 5, the slowest by far, run on the first three seeds. "
         "NOTEARS and DAGMA have no lagged block and ignore interventions. Where a world is "
         "confounded, categorical or deterministic, the assumptions of every learner here are "
         "broken; the table shows by how much.",
