@@ -17,7 +17,7 @@ from causal_rl.benchmarks.cells import Cell, Outcome
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import interquartile_mean
-from causal_rl.envs import SCMEnv, SCMVectorEnv, resolve_spec
+from causal_rl.envs import SCMEnv, SCMEnvSpec, SCMVectorEnv, resolve_spec
 
 WORLDS = ("chain-scm", "lagged-chain-scm")
 MECHANISMS = ("linear", "tanh")
@@ -83,7 +83,7 @@ def measure(cell: Cell) -> Outcome:
     world = str(p["world"])
     if p["part"] == "edges":
         spec = resolve_spec(world, n=n, mechanism=mechanism, density=2.0)
-        taken = _turns({"vector": _vector(world, batch, n=n, mechanism=mechanism)}, cell, seconds)
+        taken = _turns({"vector": _stepping(spec, batch)}, cell, seconds)
         edges = int(spec.scm.graph.contemporaneous.sum() + spec.scm.graph.lagged.sum())
         return Outcome({**_micro(taken), "edges": edges})
     vector = _vector(world, batch, n=n, mechanism=mechanism)
@@ -145,7 +145,11 @@ def _actions(targets: int, batch: int) -> list[np.ndarray]:
 
 
 def _vector(world: str, batch: int, **options: Any) -> Callable[[], None]:
-    envs = SCMVectorEnv(resolve_spec(world, **options), batch)
+    return _stepping(resolve_spec(world, **options), batch)
+
+
+def _stepping(spec: SCMEnvSpec, batch: int) -> Callable[[], None]:
+    envs = SCMVectorEnv(spec, batch)
     envs.reset(seed=0)
     actions, at = _actions(len(envs.interventions.settable) + 1, batch), 0
 
