@@ -20,7 +20,7 @@ from causal_rl.agents import (
     Interrupted,
     ProtocolEvaluation,
     TrainConfig,
-    evaluate_run_agent,
+    evaluate_agent,
     evaluate_run_graph,
     evaluate_run_shift,
     graph_table,
@@ -28,6 +28,7 @@ from causal_rl.agents import (
     return_table,
     save_figure,
     train,
+    trained_by,
 )
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.envs import (
@@ -181,9 +182,9 @@ def evaluate_agent_command(
 ) -> None:
     """Evaluate the policy of RUN beside random, no intervention and the oracle planner."""
     torch.set_num_threads(1)
-    if shift is None:
-        found: AgentEvaluation | ProtocolEvaluation = evaluate_run_agent(
-            run, episodes=episodes, device=device
+    if shift is None or trained_by(run) != "own":
+        found: AgentEvaluation | ProtocolEvaluation = evaluate_agent(
+            run, shift=shift, episodes=episodes, device=device
         )
     else:
         found = evaluate_run_shift(

@@ -38,6 +38,7 @@ from causal_rl.agents.reporting import (
 from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
 from causal_rl.agents.store import TransitionStore
 from causal_rl.agents.tensorboard import RunLogger
+from causal_rl.agents.trainers import evaluate_agent, train, trained_by
 from causal_rl.agents.training import (
     Interrupted,
     default_folder,
@@ -45,7 +46,6 @@ from causal_rl.agents.training import (
     load_world,
     resolve_device,
     resume,
-    train,
 )
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "bootstrap_interval",
     "default_folder",
     "evaluate",
+    "evaluate_agent",
     "evaluate_run_agent",
     "evaluate_run_graph",
     "evaluate_run_shift",
@@ -96,5 +97,6 @@ __all__ = [
     "save_checkpoint",
     "save_figure",
     "train",
+    "trained_by",
     "world_identity",
 ]

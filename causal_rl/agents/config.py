@@ -13,6 +13,15 @@ import yaml
 
 EncoderName = Literal["ecam", "attention", "mlp", "masked-mlp"]
 PolicyUpdateName = Literal["ppo", "a2c", "paper"]
+AlgoName = Literal["own", "sb3-ppo", "sb3-a2c", "sb3-sac", "sb3-dqn"]
+SB3Name = Literal["ppo", "a2c", "sac", "dqn"]
+#: Names of Stable-Baselines3's loops among those of ``algo``, as its bridge calls them.
+SB3_ALGORITHMS: dict[str, SB3Name] = {
+    "sb3-ppo": "ppo",
+    "sb3-a2c": "a2c",
+    "sb3-sac": "sac",
+    "sb3-dqn": "dqn",
+}
 ModulationName = Literal["hard", "log", "scale"]
 PoolingName = Literal["attention", "linear"]
 
@@ -45,6 +54,9 @@ class TrainConfig:
     )
     device: str = _option("cpu", "Torch device of the networks: cpu, cuda, cuda:N, mps or auto.")
 
+    algo: AlgoName = _option(
+        "own", "Training loop: Algorithm 5's own, or one of Stable-Baselines3 (extra sb3)."
+    )
     encoder: EncoderName = _option("ecam", "State encoder of actor and critic.")
     graph: str = _option(
         "learned",

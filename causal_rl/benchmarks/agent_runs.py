@@ -55,7 +55,12 @@ def run_settings(env: str, world: WorldOptions, seed: int, **options: Any) -> di
     arguments = tuple(f"{key}={value}" for key, value in given.items() if value != defaults[key])
     config = TrainConfig(env=env, env_args=arguments, seed=seed, **options)
     return {
-        **{f"train.{key}": value for key, value in config.to_dict().items()},
+        # The loop, an option younger than the published cells, is named where it is another.
+        **{
+            f"train.{key}": value
+            for key, value in config.to_dict().items()
+            if (key, value) != ("algo", "own")
+        },
         **{f"world.{key}": value for key, value in given.items()},
         **{f"learner.{key}": value for key, value in learner_options(config.learner).items()},
     }

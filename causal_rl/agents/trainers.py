@@ -1,0 +1,70 @@
+"""One door to every training loop: Algorithm 5's own, and those of other libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from causal_rl.agents import training
+from causal_rl.agents.config import SB3_ALGORITHMS, TrainConfig
+from causal_rl.agents.inspection import AgentEvaluation, evaluate_run_agent
+
+
+def train(
+    config: TrainConfig, *, out: Path | None = None, console: Console | None = None
+) -> dict[str, Any]:
+    """Train by the loop that ``config.algo`` names and write the run's folder.
+
+    Args:
+        config: the options.
+        out: the run's folder, absent or empty; default ``runs/<world>-seed<seed>-<time>``.
+        console: where the progress bar and the tables go.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        ValueError: a bad option, world or graph file, or a folder that holds files; nothing is
+            written then.
+        MissingExtraError: the loop's library is not installed.
+    """
+    if config.algo == "own":
+        return training.train(config, out=out, console=console)
+    from causal_rl.agents.sb3 import train_sb3
+
+    return train_sb3(config, SB3_ALGORITHMS[config.algo], out=out, console=console)
+
+
+def evaluate_agent(
+    folder: Path, *, shift: str | None = None, episodes: int | None = None, device: str = "cpu"
+) -> AgentEvaluation:
+    """Evaluate the policy of a run, whichever loop trained it.
+
+    Args:
+        folder: the run's folder.
+        shift: a shift of the world, or None.
+        episodes: episodes to run; None for the run's ``final_episodes``.
+        device: torch device of the networks.
+
+    Raises:
+        ValueError: no such run, shift or device.
+        MissingExtraError: the loop's library is not installed.
+    """
+    if trained_by(folder) == "own":
+        return evaluate_run_agent(folder, shift=shift, episodes=episodes, device=device)
+    from causal_rl.agents.sb3 import evaluate_sb3_agent
+
+    return evaluate_sb3_agent(folder, shift=shift, episodes=episodes, device=device)
+
+
+def trained_by(folder: Path) -> str:
+    """The training loop of a run, as ``--algo`` names it; "own" where the run does not say."""
+    try:
+        summary = json.loads((folder / training.SUMMARY_FILE).read_text())
+    except (OSError, ValueError):
+        return "own"
+    named = str(summary.get("policy_update", ""))
+    return named if named.startswith("sb3-") else "own"
