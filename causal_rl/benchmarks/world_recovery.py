@@ -101,8 +101,9 @@ def findings(results: Results) -> Findings:
         "Data and graphs are over the observed state and action variables, without contexts and "
         "reward. Truth is the graph derived from the specification (hidden variables "
         "marginalised). All learners have their defaults; no option is chosen by the truth.",
-        "Without the context `goal`, what follows it (the proxies of `proxy-chain-scm` and `cues-scm`) "
-        "is confounded for every learner: most of the false edges there are of that kind.",
+        "Without the context `goal`, what follows it (the proxies of `proxy-chain-scm` and "
+        "`cues-scm`) is confounded for every learner: most of the false edges there are of that "
+        "kind.",
         "NOTEARS and the gated MLP of Algorithm 5, the slowest by far, run on the first three "
         "seeds. NOTEARS and DAGMA have no lagged block and ignore interventions. Where a world is "
         "confounded, categorical or deterministic, the assumptions of every learner here are "
