@@ -99,10 +99,14 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        writer.close()  # do not wait for cells that nobody will read
+        # Do not wait for cells that nobody will read, nor for a worker that is still starting.
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
-    finally:
+    else:
         pool.shutdown(cancel_futures=True)
+    finally:
         writer.close()
         reader.close()
         for name, value in before.items():
