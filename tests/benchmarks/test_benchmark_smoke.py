@@ -119,7 +119,7 @@ def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
         "agent-proxy": 40,
         "attention": 216,
         "env-speed": 120,
-        "world-recovery": 1914,
+        "world-recovery": 2320,
         "world-returns": 78,
     }
     for name, size in sizes.items():

@@ -33,9 +33,9 @@ from causal_rl.agents.reporting import (
     print_report,
     save_figure,
 )
-from causal_rl.agents.sb3_callback import CausalGraphCallback
-from causal_rl.agents.sb3_env import ActionForm, SCMVecEnv, action_translator
-from causal_rl.agents.sb3_policy import ECAMFeaturesExtractor, ECAMPolicy
+from causal_rl.agents.sb3.callback import CausalGraphCallback
+from causal_rl.agents.sb3.env import ActionForm, SCMVecEnv, action_translator
+from causal_rl.agents.sb3.policy import ECAMFeaturesExtractor, ECAMPolicy
 from causal_rl.agents.tensorboard import LOG_FOLDER
 from causal_rl.agents.training import (
     CONFIG_FILE,

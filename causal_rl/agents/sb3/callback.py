@@ -12,8 +12,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
 from causal_rl.agents.reporting import save_figure
-from causal_rl.agents.sb3_env import SCMVecEnv
-from causal_rl.agents.sb3_policy import graph_extractors, set_policy_graph
+from causal_rl.agents.sb3.env import SCMVecEnv
+from causal_rl.agents.sb3.policy import graph_extractors, set_policy_graph
 from causal_rl.agents.store import TransitionStore
 from causal_rl.discovery import make_learner
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv, VectorStep, vector_step, vector_transitions

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from causal_rl.errors import import_extra
 
 if TYPE_CHECKING:
-    from causal_rl.agents.sb3_callback import CausalGraphCallback
-    from causal_rl.agents.sb3_env import SCMVecEnv
-    from causal_rl.agents.sb3_policy import ECAMFeaturesExtractor, ECAMPolicy, set_policy_graph
-    from causal_rl.agents.sb3_training import (
+    from causal_rl.agents.sb3.callback import CausalGraphCallback
+    from causal_rl.agents.sb3.env import SCMVecEnv
+    from causal_rl.agents.sb3.policy import ECAMFeaturesExtractor, ECAMPolicy, set_policy_graph
+    from causal_rl.agents.sb3.training import (
         evaluate_sb3_agent,
         load_sb3_agent,
         sb3_controller,
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     )
 
 _PLACES = {
-    "CausalGraphCallback": "sb3_callback",
-    "ECAMFeaturesExtractor": "sb3_policy",
-    "ECAMPolicy": "sb3_policy",
-    "SCMVecEnv": "sb3_env",
-    "evaluate_sb3_agent": "sb3_training",
-    "load_sb3_agent": "sb3_training",
-    "sb3_controller": "sb3_training",
-    "set_policy_graph": "sb3_policy",
-    "train_sb3": "sb3_training",
+    "CausalGraphCallback": "callback",
+    "ECAMFeaturesExtractor": "policy",
+    "ECAMPolicy": "policy",
+    "SCMVecEnv": "env",
+    "evaluate_sb3_agent": "training",
+    "load_sb3_agent": "training",
+    "sb3_controller": "training",
+    "set_policy_graph": "policy",
+    "train_sb3": "training",
 }
 
 __all__ = [
@@ -51,4 +51,4 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_extra("stable_baselines3", extra="sb3")
-    return getattr(importlib.import_module(f"causal_rl.agents.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(f"causal_rl.agents.sb3.{_PLACES[name]}"), name)
