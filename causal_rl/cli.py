@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from causal_rl.agents import (
+    AGENT_CONFIGS,
     AgentEvaluation,
     Interrupted,
     ProtocolEvaluation,
@@ -24,12 +25,15 @@ from causal_rl.agents import (
     evaluate_run_graph,
     evaluate_run_shift,
     graph_table,
+    parse_options,
     resume,
     return_table,
     save_figure,
     train,
     trained_by,
 )
+from causal_rl.agents.config import DEFAULT_AGENT, read_options
+from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.envs import (
     GYM_DYNAMICS,
@@ -50,9 +54,18 @@ _FOLDER = click.Path(path_type=Path)
 
 
 def _config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """One option per field of `TrainConfig`: name, type, help and default come from the field."""
-    hints = get_type_hints(TrainConfig)
-    for item in reversed(dataclasses.fields(TrainConfig)):
+    """One option per field of the agents' options: name, type, help and default are the field's.
+
+    A field that several agents have is one option, with the default of each where they differ.
+    """
+    fields: dict[str, dict[str, dataclasses.Field[Any]]] = {}
+    hints: dict[str, Any] = {}
+    for agent, config in AGENT_CONFIGS.items():
+        hints = {**get_type_hints(config), **hints}
+        for item in dataclasses.fields(config):
+            fields.setdefault(item.name, {})[agent] = item
+    for owners in reversed(fields.values()):
+        item = next(iter(owners.values()))
         annotation = hints[item.name]
         settings: dict[str, Any] = {"default": None}
         flag = f"--{item.name.replace('_', '-')}"
@@ -66,7 +79,13 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
         else:
             settings["type"] = annotation
         shown = item.default if item.default != () else "none"
-        settings["help"] = f"{item.metadata['help']}  [default: {shown}]"
+        others = [
+            f"; {agent}: {other.default}"
+            for agent, other in owners.items()
+            if other.default != item.default
+        ]
+        whose = "" if DEFAULT_AGENT in owners else f"{next(iter(owners)).capitalize()}: "
+        settings["help"] = f"{whose}{item.metadata['help']}  [default: {shown}{''.join(others)}]"
         command = click.option(flag, item.name, **settings)(command)
     return command
 
@@ -81,6 +100,13 @@ def cli() -> None:
 
 
 @cli.command("train")
+@click.option(
+    "--agent",
+    type=click.Choice(list(AGENT_CONFIGS)),
+    default=None,
+    help="Actor-critic by Algorithm 5, or a planner in the learned model; options that say nothing "
+    f"of the planner are the actor-critic's.  [default: {DEFAULT_AGENT}]",
+)
 @_config_options
 @click.option(
     "--out",
@@ -120,7 +146,7 @@ def train_command(
     threads: int,
     **options: Any,
 ) -> None:
-    """Train an agent by Algorithm 5 and hold its graph against the truth."""
+    """Train an agent and hold its graph against the truth."""
     given = {key: value for key, value in options.items() if value not in (None, ())}
     torch.set_num_threads(threads)
     if resume_folder is not None:
@@ -133,8 +159,8 @@ def train_command(
             )
         resume(resume_folder, **given)
         return
-    values = {} if config_file is None else TrainConfig.load(config_file)
-    train(TrainConfig.from_dict({**values, **given}), out=out)
+    values = {} if config_file is None else read_options(config_file)
+    train(parse_options({**values, **given}), out=out)
 
 
 @cli.command("evaluate-graph")
@@ -182,7 +208,7 @@ def evaluate_agent_command(
 ) -> None:
     """Evaluate the policy of RUN beside random, no intervention and the oracle planner."""
     torch.set_num_threads(1)
-    if shift is None or trained_by(run) != "own":
+    if shift is None or trained_by(run).startswith("sb3-"):
         found: AgentEvaluation | ProtocolEvaluation = evaluate_agent(
             run, shift=shift, episodes=episodes, device=device
         )
@@ -290,7 +316,8 @@ def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple
         console.print(f"  {title}: {', '.join(values)}", highlight=False)
 
 
-cli.add_command(benchmark_command)
+for _command in (benchmark_command, train_family_command, act_zero_shot_command):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,8 +23,11 @@ from causal_rl.agents.inspection import (
     evaluate_run_graph,
     evaluate_run_shift,
     load_agent,
+    load_controller,
 )
+from causal_rl.agents.options import AGENT_CONFIGS, AgentConfig, load_options, parse_options
 from causal_rl.agents.planner import Plan, SCMPlanner
+from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.policy import ActorCritic, GraphMLP, PolicyOutput, policy_view
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
 from causal_rl.agents.reporting import (
@@ -49,13 +52,16 @@ from causal_rl.agents.training import (
 )
 
 __all__ = [
+    "AGENT_CONFIGS",
     "ActorCritic",
+    "AgentConfig",
     "AgentEvaluation",
     "Algorithm5",
     "Controller",
     "GraphMLP",
     "Interrupted",
     "Plan",
+    "PlannerConfig",
     "PolicyOutput",
     "Progress",
     "ProtocolEvaluation",
@@ -80,11 +86,14 @@ __all__ = [
     "load_agent",
     "load_checkpoint",
     "load_config",
+    "load_controller",
+    "load_options",
     "load_world",
     "measure_yardsticks",
     "noop_controller",
     "oracle_controller",
     "paper_update",
+    "parse_options",
     "plot_learning_curve",
     "policy_controller",
     "policy_view",

@@ -14,22 +14,26 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from causal_rl.agents.config import TrainConfig
-from causal_rl.agents.evaluation import evaluate, policy_controller
+from causal_rl.agents.evaluation import Controller, evaluate, policy_controller
 from causal_rl.agents.policy import ActorCritic
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
 from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
 from causal_rl.agents.store import TransitionStore
-from causal_rl.discovery import make_learner
+from causal_rl.discovery import Transitions, make_learner
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
 from causal_rl.envs.recording import VectorStep, vector_step, vector_transitions
 from causal_rl.graphs import CausalGraph
+
+if TYPE_CHECKING:
+    from causal_rl.agents.adaptation.repair import RepairRecord
+    from causal_rl.agents.adaptation.run_watch import RunWatch
 
 # Seeds of the run's own streams, apart from one another and from those of the environments.
 _EVAL_SEED_OFFSET = 500_000
@@ -45,6 +49,7 @@ class Progress:
         figures: scalar figures of the last iteration by TensorBoard tag.
         graph_changed: whether the last iteration changed the learned graph.
         evaluated: whether the last iteration evaluated the policy.
+        repairs: what the watch did about broken mechanisms in the last iteration.
     """
 
     env_steps: int = 0
@@ -52,6 +57,7 @@ class Progress:
     figures: dict[str, float] = field(default_factory=dict)
     graph_changed: bool = False
     evaluated: bool = False
+    repairs: list[RepairRecord] = field(default_factory=list)
 
 
 class Algorithm5:
@@ -99,6 +105,7 @@ class Algorithm5:
         )
         self.learner = make_learner(config.learner, reward_node=True)
         self.learned_graph: CausalGraph | None = None
+        self.watch = self._new_watch()
         # Line 3: G is all ones until there is something better.
         self.fixed_graph = self._fixed_graph(graph)
         if self.fixed_graph is not None:
@@ -129,13 +136,17 @@ class Algorithm5:
         config = self.config
         if self._observation is None:
             self._observation, _ = self.env.reset(seed=self._env_seed())
-        while self.progress.env_steps < min(config.warmup_steps, config.steps):
+        # A planner's rows, where one taught the policy, stand for the warm-up's.
+        warm_up = config.warmup_steps if config.warm_start == "none" else 0
+        while self.progress.env_steps < min(warm_up, config.steps):
             self._begin_iteration()
             self._warm_up()
             self._learn_graph()
             if not observer(self):
                 return False
         if self.progress.iteration == 0:
+            if self.watch is not None and self.learned_graph is not None:
+                self.watch.begin(self.store.all(), self.learned_graph)
             # The policy's first episodes are whole ones.
             self._observation, _ = self.env.reset()
         while self.progress.env_steps < config.steps:  # line 5: for each episode
@@ -144,6 +155,8 @@ class Algorithm5:
             batch = self._rollout()  # lines 6-12
             acted = time.perf_counter()
             self._update_policy(batch)  # lines 13-24
+            if self.watch is not None:
+                self._watch_mechanisms(self.watch)
             updated = time.perf_counter()
             self.progress.iteration += 1
             last = self.progress.env_steps >= config.steps
@@ -163,6 +176,7 @@ class Algorithm5:
     def _begin_iteration(self) -> None:
         self.progress.figures = {}
         self.progress.graph_changed = self.progress.evaluated = False
+        self.progress.repairs = []
 
     # --- lines 5-12: act and store -----------------------------------------------------------
 
@@ -287,15 +301,32 @@ class Algorithm5:
 
     # --- lines 25-35: learn the graph --------------------------------------------------------
 
+    def adopt(self, transitions: Transitions) -> None:
+        """Store what another agent saw in this world, and learn the graph from it.
+
+        Args:
+            transitions: over this world's observed variables, with rewards.
+        """
+        if self._observation is None:
+            self._observation, _ = self.env.reset(seed=self._env_seed())
+        self.store.add(transitions)
+        self._learn_graph()
+
     def _learn_graph(self) -> None:
         """Feed the learner what is new; show the encoder the graph it returns."""
         fresh = self.store.take_fresh()  # line 26
         if fresh is None:
             return
         graph = self.learner.update(fresh)  # lines 27-35
+        if self.watch is not None:
+            graph = self.watch.reconcile(graph, len(fresh))
+        self._show_graph(graph)
+
+    def _show_graph(self, graph: CausalGraph) -> None:
+        """Let the encoder read a graph from now on, unless it reads a fixed one."""
         before = self.learned_graph
-        self.progress.graph_changed = before is None or before != graph
-        churn = _differing_edges(before, graph)
+        self.progress.graph_changed |= before is None or before != graph
+        churn = differing_edges(before, graph)
         self.learned_graph = graph
         if self.fixed_graph is None and self.progress.graph_changed:
             self.policy.set_graph(graph, self.names)
@@ -307,6 +338,41 @@ class Algorithm5:
             "causal/edge_churn": float(churn),
             "causal/variables_read": float(self.policy.variables_read),
         }
+
+    # --- a mechanism that breaks (not in the paper) ------------------------------------------
+
+    def _new_watch(self) -> RunWatch | None:
+        config = self.config
+        if not config.watch:
+            return None
+        from causal_rl.agents.adaptation.run_watch import RunWatch
+
+        return RunWatch(config.watch, config.steps, relearn_rows=config.warmup_steps)
+
+    def _watch_mechanisms(self, watch: RunWatch) -> None:
+        """Name what broke and refit it; go on with the graph revised around it.
+
+        The environments that act at random are watched where there are any: theirs are the inputs
+        that mechanisms were fitted and the watch calibrated on.
+        """
+        if self.learned_graph is None:  # pragma: no cover - the warm-up ends with one
+            return
+        rows = self.store.latest
+        first = self.config.num_envs if self.config.explore_envs else 0
+        watched = np.arange(len(rows)) % self.env.num_envs >= first
+        done = watch.update(rows[watched], self.learned_graph, self.progress.env_steps)
+        self.progress.repairs = done
+        self.progress.figures |= watch.figures()
+        for record in done:
+            self.progress.figures |= record.scalars()
+        alarms = watch.new(done)
+        if alarms:
+            self.learner.reset()
+            since = watch.restart(alarms) // (self.env.num_envs - first)
+            self.store.keep_latest(max(since, 1) * self.env.num_envs)
+            self.best = None  # it was the best in a world that is no more
+        if done and watch.graph is not None:
+            self._show_graph(watch.graph)
 
     def _fixed_graph(self, given: CausalGraph | None) -> CausalGraph | None:
         """The graph that the encoder reads for good, or None where it reads the learned one."""
@@ -332,10 +398,21 @@ class Algorithm5:
 
     # --- lines 36-38: evaluate ---------------------------------------------------------------
 
+    def best_controller(self) -> Controller:
+        """The policy that evaluated best, as `evaluate` takes it; it is the policy from then on.
+
+        Raises:
+            RuntimeError: none was evaluated yet.
+        """
+        if self.best is None:
+            raise RuntimeError("no policy was evaluated yet")
+        self.policy.load_state_dict(self.best["policy"])
+        return policy_controller(self.policy, self.device)
+
     def _evaluate(self) -> None:
         """Evaluate the greedy policy on seeded episodes of its own; keep the best so far."""
         returns = evaluate(
-            self.spec,
+            self.world,
             policy_controller(self.policy, self.device),
             episodes=self.config.eval_episodes,
             seed=self._env_seed() + _EVAL_SEED_OFFSET,
@@ -348,6 +425,11 @@ class Algorithm5:
             "eval/mean_reward": mean,
             "eval/mean_ep_length": float(self.spec.horizon),
         }
+
+    @property
+    def world(self) -> SCMEnvSpec:
+        """The world as it is now: ``spec``, unless its environments were put into another."""
+        return self.env.scm_spec
 
     # --- state -------------------------------------------------------------------------------
 
@@ -376,6 +458,7 @@ class Algorithm5:
             "running_return": self._running_return.copy(),
             "history": [dict(row) for row in self.history],
             "best": self.best,
+            **({} if self.watch is None else {"watch": self.watch.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -397,6 +480,8 @@ class Algorithm5:
         self._running_return = np.array(state["running_return"])
         self.history = [dict(row) for row in state["history"]]
         self.best = state["best"]
+        if self.watch is not None:
+            self.watch.load_state_dict(state["watch"])
 
     # --- small helpers -----------------------------------------------------------------------
 
@@ -414,7 +499,7 @@ class Algorithm5:
         return torch.tensor(array, dtype=torch.float32, device=self.device)
 
 
-def _differing_edges(before: CausalGraph | None, after: CausalGraph) -> int:
+def differing_edges(before: CausalGraph | None, after: CausalGraph) -> int:
     """Edges that only one of two graphs has; all of ``after`` where there was none before."""
     if before is None:
         return int(after.contemporaneous.sum() + after.lagged.sum())

@@ -12,6 +12,7 @@ import torch
 from causal_rl.envs import SCMEnvSpec
 from causal_rl.files import atomic_open
 
+CHECKPOINT_FILE = "checkpoint.pt"
 FORMAT = "causal_rl.checkpoint/1"
 
 

@@ -7,13 +7,16 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import yaml
 
+AgentName = Literal["actor-critic", "planner"]
 EncoderName = Literal["ecam", "attention", "mlp", "masked-mlp"]
 PolicyUpdateName = Literal["ppo", "a2c", "paper"]
-AlgoName = Literal["own", "sb3-ppo", "sb3-a2c", "sb3-sac", "sb3-dqn"]
+AlgoName = Literal[
+    "own", "sb3-ppo", "sb3-a2c", "sb3-sac", "sb3-dqn", "tianshou-ppo", "tianshou-sac"
+]
 SB3Name = Literal["ppo", "a2c", "sac", "dqn"]
 #: Names of Stable-Baselines3's loops among those of ``algo``, as its bridge calls them.
 SB3_ALGORITHMS: dict[str, SB3Name] = {
@@ -22,10 +25,17 @@ SB3_ALGORITHMS: dict[str, SB3Name] = {
     "sb3-sac": "sac",
     "sb3-dqn": "dqn",
 }
+TianshouName = Literal["ppo", "sac"]
+#: Likewise of Tianshou's.
+TIANSHOU_ALGORITHMS: dict[str, TianshouName] = {"tianshou-ppo": "ppo", "tianshou-sac": "sac"}
 ModulationName = Literal["hard", "log", "scale"]
 PoolingName = Literal["attention", "linear"]
 
+#: The agent of options that name none.
+DEFAULT_AGENT: AgentName = "actor-critic"
 GRAPH_SOURCES = ("learned", "oracle", "full", "empty")
+# Random rows that a watch is fitted and calibrated on.
+_WATCH_WARMUP = 800
 
 
 def _option(default: Any, help_text: str, **bounds: float) -> Any:
@@ -34,13 +44,18 @@ def _option(default: Any, help_text: str, **bounds: float) -> Any:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Options of Algorithm 5 on one world; every field is a CLI option and a YAML key.
+class RunOptions:
+    """The options that every agent has, and how options are checked, read and written.
+
+    Attributes:
+        agent: whose options the class holds, as ``--agent`` names it.
 
     Raises:
         ValueError: a value is outside its allowed set or range.
         TypeError: a value has the wrong type.
     """
+
+    agent: ClassVar[AgentName]
 
     env: str = _option(
         "chain-scm", "World: a registered name, path/to/file.py:NAME or module:NAME."
@@ -52,10 +67,87 @@ class TrainConfig:
     steps: int = _option(
         80_000, "Environment steps in all, warm-up and exploration included.", low=1
     )
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in dataclasses.fields(self):
+            value = _coerce(item.name, getattr(self, item.name), hints[item.name])
+            object.__setattr__(self, item.name, value)
+            _check_range(item.name, value, item.metadata.get("low"), item.metadata.get("high"))
+
+    @property
+    def world_kwargs(self) -> dict[str, Any]:
+        """``env_args`` as keyword arguments; values are read as YAML scalars.
+
+        Raises:
+            ValueError: an item is not of the form key=value.
+        """
+        kwargs: dict[str, Any] = {}
+        for item in self.env_args:
+            key, equals, value = item.partition("=")
+            if not equals or not key.isidentifier():
+                raise ValueError(f"env_args must be key=value, got {item!r}")
+            kwargs[key] = yaml.safe_load(value)
+        return kwargs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and checkpoints."""
+        values = {**dataclasses.asdict(self), "env_args": list(self.env_args)}
+        return values if self.agent == DEFAULT_AGENT else {"agent": self.agent, **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping of field names, and perhaps "agent", which must be this class's.
+
+        Raises:
+            ValueError: a key is no option; the nearest options are offered.
+        """
+        given = dict(values)
+        agent = given.pop("agent", cls.agent)
+        if agent != cls.agent:
+            raise ValueError(f"agent must be {cls.agent} here, got {agent!r}")
+        known = [item.name for item in dataclasses.fields(cls)]
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=3)
+                hint = (
+                    f"; did you mean {', '.join(near)}?"
+                    if near
+                    else f" (allowed: {', '.join(known)})"
+                )
+                whose = "" if cls.agent == DEFAULT_AGENT else f" of agent {cls.agent}"
+                raise ValueError(f"unknown option {key!r}{whose}{hint}")
+        return cls(**given)
+
+    @classmethod
+    def load(cls, path: Path | str) -> dict[str, Any]:
+        """Read a YAML file of options and return the mapping, its keys and values checked.
+
+        Raises:
+            ValueError: the file is absent, no YAML mapping, or holds an unknown or bad option.
+        """
+        values = read_options(path)
+        cls.from_dict(values)
+        return values
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunOptions):
+    """Options of Algorithm 5 on one world; every field is a CLI option and a YAML key.
+
+    Raises:
+        ValueError: a value is outside its allowed set or range.
+        TypeError: a value has the wrong type.
+    """
+
+    agent: ClassVar[AgentName] = "actor-critic"
+
     device: str = _option("cpu", "Torch device of the networks: cpu, cuda, cuda:N, mps or auto.")
 
     algo: AlgoName = _option(
-        "own", "Training loop: Algorithm 5's own, or one of Stable-Baselines3 (extra sb3)."
+        "own",
+        "Training loop: Algorithm 5's own, or one of Stable-Baselines3 (extra sb3) or Tianshou "
+        "(extra tianshou).",
     )
     encoder: EncoderName = _option("ecam", "State encoder of actor and critic.")
     graph: str = _option(
@@ -102,7 +194,22 @@ class TrainConfig:
     warmup_steps: int = _option(
         4096, "Random-intervention steps before the first policy rollout [steps].", low=1
     )
+    warm_start: str = _option(
+        "none",
+        "Begin as a planner's pupil, in place of the warm-up: none, planner (one acts first), or "
+        "the folder of a planner's run.",
+    )
+    warm_start_steps: int = _option(
+        500, "Steps of the planner of --warm-start planner, counted among all [steps].", low=1
+    )
     graph_every: int = _option(10, "Rollouts between two graph updates [rollouts].", low=1)
+    watch: float = _option(
+        0.0,
+        "Watch every mechanism, name and refit one that breaks: probability of any false alarm "
+        "in the run, below 1; 0 is off.",
+        low=0.0,
+        high=0.999,
+    )
     store_size: int = _option(50_000, "Transitions kept (the latest) [transitions].", low=1)
 
     eval_every: int = _option(20, "Rollouts between two evaluations [rollouts].", low=1)
@@ -111,14 +218,18 @@ class TrainConfig:
     checkpoint_every: int = _option(20, "Rollouts between two checkpoints [rollouts].", low=1)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in dataclasses.fields(self):
-            value = _coerce(item.name, getattr(self, item.name), hints[item.name])
-            object.__setattr__(self, item.name, value)
-            _check_range(item.name, value, item.metadata.get("low"), item.metadata.get("high"))
+        super().__post_init__()
         if self.embed_dim % self.heads:
             raise ValueError(
                 f"heads must divide embed_dim: heads is {self.heads}, embed_dim {self.embed_dim}"
+            )
+        if self.warm_start != "none" and self.algo != "own":
+            raise ValueError(f"warm_start must be none where algo is {self.algo!r}")
+        if self.watch and (self.algo, self.warm_start) != ("own", "none"):
+            raise ValueError("watch must be 0 where algo is not own or warm_start not none")
+        if self.watch and self.warmup_steps < _WATCH_WARMUP:
+            raise ValueError(
+                f"warmup_steps must be at least {_WATCH_WARMUP} with watch, got {self.warmup_steps}"
             )
 
     @property
@@ -126,65 +237,24 @@ class TrainConfig:
         """The graph file named by ``graph``, or None where ``graph`` is one of the sources."""
         return None if self.graph in GRAPH_SOURCES else Path(self.graph)
 
-    @property
-    def world_kwargs(self) -> dict[str, Any]:
-        """``env_args`` as keyword arguments; values are read as YAML scalars.
 
-        Raises:
-            ValueError: an item is not of the form key=value.
-        """
-        kwargs: dict[str, Any] = {}
-        for item in self.env_args:
-            key, equals, value = item.partition("=")
-            if not equals or not key.isidentifier():
-                raise ValueError(f"env_args must be key=value, got {item!r}")
-            kwargs[key] = yaml.safe_load(value)
-        return kwargs
+def read_options(path: Path | str) -> dict[str, Any]:
+    """Read a YAML file of options, unchecked.
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML and checkpoints."""
-        values = dataclasses.asdict(self)
-        values["env_args"] = list(self.env_args)
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """Build from a mapping of field names.
-
-        Raises:
-            ValueError: a key is no option; the nearest options are offered.
-        """
-        known = [item.name for item in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=3)
-                hint = (
-                    f"; did you mean {', '.join(near)}?"
-                    if near
-                    else f" (allowed: {', '.join(known)})"
-                )
-                raise ValueError(f"unknown option {key!r}{hint}")
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: Path | str) -> dict[str, Any]:
-        """Read a YAML file of options and return the mapping, its keys and values checked.
-
-        Raises:
-            ValueError: the file is absent, no YAML mapping, or holds an unknown or bad option.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise ValueError(f"config must be a YAML file, got {str(path)!r}, which is no file")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"config {str(path)!r} is no valid YAML: {reason}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"config {str(path)!r} must hold a mapping of option: value")
-        cls.from_dict(values)
-        return values
+    Raises:
+        ValueError: the file is absent or holds no YAML mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"config must be a YAML file, got {str(path)!r}, which is no file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"config {str(path)!r} is no valid YAML: {reason}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"config {str(path)!r} must hold a mapping of option: value")
+    return values
 
 
 def _coerce(name: str, value: Any, annotation: Any) -> Any:

@@ -18,11 +18,15 @@ from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.checkpoint import load_checkpoint
 from causal_rl.agents.config import TrainConfig
 from causal_rl.agents.evaluation import (
+    Controller,
     Yardsticks,
     evaluate,
     measure_yardsticks,
     policy_controller,
 )
+from causal_rl.agents.options import AgentConfig, load_options
+from causal_rl.agents.planning.agent import PlannerAgent
+from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.reporting import graph_rows, save_figure
 from causal_rl.agents.training import (
     CHECKPOINT_FILE,
@@ -85,7 +89,7 @@ def evaluate_run_graph(folder: Path) -> tuple[dict[str, dict[str, Any]], CausalG
     Raises:
         ValueError: no run there, no graph yet, or a graph over other variables than the world's.
     """
-    config = load_config(folder)
+    config = load_options(folder)
     truth = resolve_spec(config.env, **config.world_kwargs).causal_graph
     path = folder / GRAPH_FILE
     if not path.is_file():
@@ -117,6 +121,31 @@ def load_agent(folder: Path, *, device: str = "cpu") -> tuple[Algorithm5, SCMEnv
     return algorithm, spec, config
 
 
+def load_controller(
+    folder: Path, *, device: str = "cpu"
+) -> tuple[Controller, SCMEnvSpec, AgentConfig]:
+    """The best of a run of either agent, as `evaluate` takes it.
+
+    Args:
+        folder: the run's folder.
+        device: device of the networks; a planner has none.
+
+    Returns:
+        What acts, the world, and the options.
+
+    Raises:
+        ValueError: as `load_agent`.
+    """
+    config = load_options(folder)
+    if isinstance(config, PlannerConfig):
+        spec = resolve_spec(config.env, **config.world_kwargs)
+        planner = PlannerAgent(spec, config)
+        planner.load_state_dict(load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"])
+        return planner.best_controller(), spec, config
+    algorithm, spec, config = load_agent(folder, device=device)
+    return policy_controller(algorithm.policy, algorithm.device), spec, config
+
+
 def evaluate_run_agent(
     folder: Path, *, shift: str | None = None, episodes: int | None = None, device: str = "cpu"
 ) -> AgentEvaluation:
@@ -131,9 +160,9 @@ def evaluate_run_agent(
     Raises:
         ValueError: as `load_agent`, or a shift that the world has not; its shifts are named.
     """
-    algorithm, spec, config = load_agent(folder, device=device)
+    controller, spec, config = load_controller(folder, device=device)
     split = Split(shift or "", None if shift is None else lambda world: world.shifted(shift))
-    return _evaluate_split(algorithm, spec, config, split, shift, episodes)
+    return _evaluate_split(controller, spec, config, split, shift, episodes)
 
 
 @dataclass(frozen=True)
@@ -250,8 +279,8 @@ def evaluate_run_shift(
         ValueError: as `load_agent`, a name that is neither (those there are are named), or a
             protocol that does not apply to the world.
     """
-    config = load_config(folder)
-    spec = resolve_spec(config.env, **config.world_kwargs)
+    options = load_options(folder)
+    spec = resolve_spec(options.env, **options.world_kwargs)
     if name in spec.shifts:
         return evaluate_run_agent(folder, shift=name, episodes=episodes, device=device)
     if name not in PROTOCOLS:
@@ -262,7 +291,7 @@ def evaluate_run_shift(
     chosen = protocol(spec, name)
     if not chosen.applies:
         raise ValueError(f"protocol {name!r} does not apply: {chosen.why_not}")
-    algorithm, spec, config = load_agent(folder, device=device)
+    controller, spec, config = load_controller(folder, device=device)
     count, total = 0, len(chosen.train) + len(chosen.test)
 
     def evaluated(splits: Sequence[Split]) -> tuple[AgentEvaluation, ...]:
@@ -271,16 +300,16 @@ def evaluate_run_shift(
         for split in splits:
             count += 1
             progress(f"{count}/{total} {split.label}")
-            results.append(_evaluate_split(algorithm, spec, config, split, split.label, episodes))
+            results.append(_evaluate_split(controller, spec, config, split, split.label, episodes))
         return tuple(results)
 
     return ProtocolEvaluation(chosen, evaluated(chosen.train), evaluated(chosen.test))
 
 
 def _evaluate_split(
-    algorithm: Algorithm5,
+    controller: Controller,
     spec: SCMEnvSpec,
-    config: TrainConfig,
+    config: AgentConfig,
     split: Split,
     name: str | None,
     episodes: int | None,
@@ -289,7 +318,6 @@ def _evaluate_split(
     world = split.world(spec)
     count = config.final_episodes if episodes is None else episodes
     seed = config.seed * 1_000_000 + FINAL_SEED_OFFSET
-    controller = policy_controller(algorithm.policy, algorithm.device)
     returns = evaluate(world, controller, episodes=count, seed=seed, schedule=split.schedule)
     return AgentEvaluation(
         shift=name,

@@ -91,6 +91,34 @@ def a2c_update(
     }
 
 
+def clone_update(
+    policy: ActorCritic,
+    optimizer: torch.optim.Optimizer,
+    observation: Tensor,
+    action: Tensor,
+    value_target: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> None:
+    """One pass of behaviour cloning, the critic fitted beside it.
+
+    Args:
+        policy: changed in place.
+        optimizer: over the policy's parameters.
+        observation: (rows, n).
+        action: (rows,) int64 flat actions of the teacher.
+        value_target: (rows,) its returns, in normalised units.
+        config: minibatch_size, entropy_coef, value_coef, max_grad_norm.
+        generator: shuffles the rows.
+    """
+    order = torch.randperm(len(action), generator=generator).to(action.device)
+    for start in range(0, len(action), config.minibatch_size):
+        index = order[start : start + config.minibatch_size]
+        log_prob, entropy, value = _evaluate(policy, observation[index], action[index])
+        value_loss = (value - value_target[index]).square().mean()
+        _descend(policy, optimizer, -log_prob.mean(), value_loss, entropy, config)
+
+
 def paper_update(
     policy: ActorCritic,
     optimizer: torch.optim.Optimizer,

@@ -40,6 +40,17 @@ class TransitionStore:
             self._rows -= len(self._chunks.popleft())
         self._fresh = min(self._fresh, len(self._chunks))
 
+    @property
+    def latest(self) -> Transitions:
+        """The rows of the last `add`.
+
+        Raises:
+            ValueError: the store is empty.
+        """
+        if not self._chunks:
+            raise ValueError("the transition store is empty")
+        return self._chunks[-1]
+
     def take_fresh(self) -> Transitions | None:
         """Rows added since the last call, in order; None where there are none."""
         if not self._fresh:
@@ -47,6 +58,26 @@ class TransitionStore:
         chunks = list(self._chunks)[-self._fresh :]
         self._fresh = 0
         return Transitions.concatenate(chunks)
+
+    def keep_latest(self, rows: int) -> None:
+        """Drop all but the latest rows; those kept count as fresh.
+
+        Args:
+            rows: how many to keep, at least 1.
+
+        Raises:
+            ValueError: rows is below one.
+        """
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
+        while self._rows > rows:
+            oldest = self._chunks.popleft()
+            self._rows -= len(oldest)
+            if self._rows < rows:
+                part = oldest[len(oldest) - (rows - self._rows) :]
+                self._chunks.appendleft(part)
+                self._rows += len(part)
+        self._fresh = len(self._chunks)
 
     def all(self) -> Transitions:
         """Every row kept, oldest first.

@@ -43,6 +43,10 @@ class RunLogger:
         for tag, value in figures.items():
             self._writer.add_scalar(tag, value, step)
 
+    def text(self, tag: str, words: str, step: int) -> None:
+        """Write ``words`` at environment step ``step``."""
+        self._writer.add_text(tag, words, step)
+
     def graph(self, learned: CausalGraph, truth: CausalGraph, step: int) -> None:
         """Write a picture of the learned graph beside the truth."""
         figure = learned.plot_comparison(truth)

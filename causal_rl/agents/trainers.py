@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ from rich.console import Console
 from causal_rl.agents import training
 from causal_rl.agents.config import SB3_ALGORITHMS, TrainConfig
 from causal_rl.agents.inspection import AgentEvaluation, evaluate_run_agent
+from causal_rl.agents.options import AgentConfig, load_options
 
 
 def train(
-    config: TrainConfig, *, out: Path | None = None, console: Console | None = None
+    config: AgentConfig, *, out: Path | None = None, console: Console | None = None
 ) -> dict[str, Any]:
-    """Train by the loop that ``config.algo`` names and write the run's folder.
+    """Train the agent of these options, by the loop they name, and write the run's folder.
 
     Args:
         config: the options.
@@ -31,7 +31,7 @@ def train(
             written then.
         MissingExtraError: the loop's library is not installed.
     """
-    if config.algo == "own":
+    if not isinstance(config, TrainConfig) or config.algo not in SB3_ALGORITHMS:
         return training.train(config, out=out, console=console)
     from causal_rl.agents.sb3 import train_sb3
 
@@ -53,7 +53,7 @@ def evaluate_agent(
         ValueError: no such run, shift or device.
         MissingExtraError: the loop's library is not installed.
     """
-    if trained_by(folder) == "own":
+    if trained_by(folder) not in SB3_ALGORITHMS:
         return evaluate_run_agent(folder, shift=shift, episodes=episodes, device=device)
     from causal_rl.agents.sb3 import evaluate_sb3_agent
 
@@ -61,10 +61,10 @@ def evaluate_agent(
 
 
 def trained_by(folder: Path) -> str:
-    """The training loop of a run, as ``--algo`` names it; "own" where the run does not say."""
-    try:
-        summary = json.loads((folder / training.SUMMARY_FILE).read_text())
-    except (OSError, ValueError):
-        return "own"
-    named = str(summary.get("policy_update", ""))
-    return named if named.startswith("sb3-") else "own"
+    """The training loop of a run, as ``--algo`` names it; "planner" where that was the agent.
+
+    Raises:
+        ValueError: no run there.
+    """
+    config = load_options(folder)
+    return config.algo if isinstance(config, TrainConfig) else config.agent

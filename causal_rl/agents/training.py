@@ -20,14 +20,15 @@ import yaml
 from rich.console import Console
 
 from causal_rl.agents.algorithm5 import Algorithm5
+from causal_rl.agents.checkpoint import CHECKPOINT_FILE as CHECKPOINT_FILE
 from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint
-from causal_rl.agents.config import TrainConfig
-from causal_rl.agents.evaluation import (
-    Yardsticks,
-    evaluate,
-    measure_yardsticks,
-    policy_controller,
-)
+from causal_rl.agents.config import SB3_ALGORITHMS, TIANSHOU_ALGORITHMS, RunOptions, TrainConfig
+from causal_rl.agents.evaluation import Yardsticks, evaluate, measure_yardsticks
+from causal_rl.agents.options import CONFIG_FILE as CONFIG_FILE
+from causal_rl.agents.options import AgentConfig, load_options
+from causal_rl.agents.planning.agent import PlannerAgent
+from causal_rl.agents.planning.config import PlannerConfig
+from causal_rl.agents.planning.warm_start import find_teacher, warm_start
 from causal_rl.agents.progress import progress_display
 from causal_rl.agents.reporting import (
     graph_rows,
@@ -40,10 +41,9 @@ from causal_rl.envs import SCMEnvSpec, SCMVectorEnv, resolve_spec
 from causal_rl.files import atomic_write_text
 from causal_rl.graphs import CausalGraph
 
-CONFIG_FILE = "config.yaml"
-CHECKPOINT_FILE = "checkpoint.pt"
 SUMMARY_FILE = "summary.json"
 GRAPH_FILE = "graph.json"
+EVENTS_FILE = "events.jsonl"
 
 # The closing evaluation runs on episodes that neither training nor model selection has seen.
 FINAL_SEED_OFFSET = 700_000
@@ -85,7 +85,7 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def load_world(config: TrainConfig) -> SCMEnvSpec:
+def load_world(config: RunOptions) -> SCMEnvSpec:
     """The world of a run, checked by a dry run before anything is written.
 
     Raises:
@@ -103,7 +103,7 @@ def load_world(config: TrainConfig) -> SCMEnvSpec:
     return spec
 
 
-def default_folder(config: TrainConfig) -> Path:
+def default_folder(config: RunOptions) -> Path:
     """``runs/<world>-seed<seed>-<time>`` below the current folder."""
     world = config.env.rpartition(":")[2].rpartition("/")[2]
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -111,12 +111,12 @@ def default_folder(config: TrainConfig) -> Path:
 
 
 def train(
-    config: TrainConfig, *, out: Path | None = None, console: Console | None = None
+    config: AgentConfig, *, out: Path | None = None, console: Console | None = None
 ) -> dict[str, Any]:
     """Train from the start and write the run's folder.
 
     Args:
-        config: the options.
+        config: the options of either agent.
         out: the run's folder, absent or empty; default `default_folder`.
         console: where the progress bar and the tables go; default standard error and output.
 
@@ -134,7 +134,7 @@ def train(
             f"out must be a new or empty folder, got {str(folder)!r}; to go on with a run, "
             "use --resume"
         )
-    run = _prepare(config)
+    run = _prepare(config, begins=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,17 +164,22 @@ def resume(
         What ``summary.json`` holds, the same as that of a run that was never stopped.
 
     Raises:
-        ValueError: no run there, or its checkpoint is of another world.
+        ValueError: no run there, its checkpoint is of another world, or its loop is one of
+            Stable-Baselines3, which keeps no checkpoint.
+        MissingExtraError: the loop's library is not installed.
         Interrupted: SIGINT came; a checkpoint is saved.
     """
-    config = load_config(folder)
-    config = dataclasses.replace(
-        config,
-        steps=config.steps if steps is None else steps,
-        device=config.device if device is None else device,
-    )
-    run = _prepare(config)
+    config = load_options(folder)
+    if isinstance(config, TrainConfig) and config.algo in SB3_ALGORITHMS:
+        raise ValueError(
+            f"{str(folder)!r} cannot be resumed: it was trained by {config.algo}, and only runs "
+            "of Algorithm 5's own loop and of Tianshou keep checkpoints"
+        )
+    given = {"steps": steps, "device": device}
+    changes = {key: value for key, value in given.items() if value is not None}
+    config = type(config).from_dict({**config.to_dict(), **changes})
     checkpoint = folder / CHECKPOINT_FILE
+    run = _prepare(config, begins=not checkpoint.is_file())
     if checkpoint.is_file():
         state = load_checkpoint(checkpoint, run.spec)
         taken = state["algorithm"]["env_steps"]
@@ -188,22 +193,23 @@ def resume(
 
 
 def load_config(folder: Path) -> TrainConfig:
-    """The options of the run in ``folder``.
+    """The options of the actor-critic's run in ``folder``; `load_options` reads every agent's.
 
     Raises:
-        ValueError: the folder holds no run.
+        ValueError: the folder holds no run, or another agent's.
     """
-    path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise ValueError(f"{str(folder)!r} is no run folder: it has no {CONFIG_FILE}")
-    return TrainConfig.from_dict(TrainConfig.load(path))
+    config = load_options(folder)
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"{str(folder)!r} is a run of agent {config.agent}, not of actor-critic")
+    return config
 
 
 @dataclass
 class _Run:
     spec: SCMEnvSpec
-    config: TrainConfig
-    algorithm: Algorithm5
+    config: AgentConfig
+    algorithm: Algorithm5 | PlannerAgent
+    teacher: PlannerAgent | None = None
     seconds: float = 0.0
     graph_figures: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -221,8 +227,11 @@ class _Run:
         return graph
 
 
-def _prepare(config: TrainConfig) -> _Run:
+def _prepare(config: AgentConfig, *, begins: bool) -> _Run:
     """Everything that can be wrong is found here, before a file is written."""
+    if isinstance(config, PlannerConfig):
+        spec = load_world(config)
+        return _Run(spec, config, PlannerAgent(spec, config))
     device = resolve_device(config.device)
     spec = load_world(config)
     graph = None
@@ -233,10 +242,16 @@ def _prepare(config: TrainConfig) -> _Run:
                 f"got {config.graph!r}, which is none of these"
             )
         graph = CausalGraph.load(config.graph_file)
-    return _Run(spec, config, Algorithm5(spec, config, graph=graph, device=device))
+    loop = Algorithm5
+    if config.algo in TIANSHOU_ALGORITHMS:
+        from causal_rl.agents.tianshou import TianshouAlgorithm5
+
+        loop = TianshouAlgorithm5
+    teacher = find_teacher(config, spec) if begins else None
+    return _Run(spec, config, loop(spec, config, graph=graph, device=device), teacher)
 
 
-def _write_config(folder: Path, config: TrainConfig) -> None:
+def _write_config(folder: Path, config: RunOptions) -> None:
     atomic_write_text(folder / CONFIG_FILE, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
 
@@ -256,7 +271,7 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
         _sigint_flag() as stop,
     ):
 
-        def observer(current: Algorithm5) -> bool:
+        def observer(current: Algorithm5 | PlannerAgent) -> bool:
             elapsed = time.perf_counter() - started
             run.seconds = before + elapsed
             progress = current.progress
@@ -268,13 +283,26 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
             progress.figures |= run.graph_figures
             current.history.append({"env_steps": float(progress.env_steps), **progress.figures})
             logger.scalars(progress.figures, progress.env_steps)
+            for record in progress.repairs:
+                console.print(str(record), soft_wrap=True, highlight=False)
+                logger.text("watch/repairs", str(record), progress.env_steps)
+            if progress.repairs and isinstance(current, Algorithm5) and current.watch is not None:
+                lines = [json.dumps(event) + "\n" for event in current.watch.events]
+                atomic_write_text(folder / EVENTS_FILE, "".join(lines))
             show(progress, fps)
             due = progress.iteration % config.checkpoint_every == 0
             if due or progress.env_steps >= config.steps or stop:
                 _save(run, folder)
             return not stop
 
-        finished = algorithm.learn(observer)
+        def watch(teacher: PlannerAgent) -> bool:
+            show(teacher.progress, teacher.progress.env_steps / (time.perf_counter() - started))
+            return not stop
+
+        begun = True
+        if run.teacher is not None and isinstance(algorithm, Algorithm5):
+            begun = warm_start(algorithm, run.teacher, watch) and observer(algorithm)
+        finished = begun and algorithm.learn(observer)
     if not finished:
         raise Interrupted(folder)
     return _finish(run, folder, console, before, started)
@@ -286,23 +314,22 @@ def _finish(
     """The closing evaluation and every file a person would look at; the summary comes last."""
     algorithm, spec, config = run.algorithm, run.spec, run.config
     graph, truth = algorithm.learned_graph, spec.causal_graph
-    if graph is None or algorithm.best is None:  # pragma: no cover - learn() ends with both
-        raise RuntimeError("the run ended without a graph or an evaluation")
+    if graph is None:  # pragma: no cover - learn() ends with one
+        raise RuntimeError("the run ended without a graph")
     seed = config.seed * 1_000_000 + FINAL_SEED_OFFSET
-    algorithm.policy.load_state_dict(algorithm.best["policy"])
-    returns = evaluate(
-        spec,
-        policy_controller(algorithm.policy, algorithm.device),
-        episodes=config.final_episodes,
-        seed=seed,
-    )
+    returns = evaluate(spec, algorithm.best_controller(), episodes=config.final_episodes, seed=seed)
     yardsticks = measure_yardsticks(spec, episodes=config.final_episodes, seed=seed)
     rows = graph_rows(graph, truth, seed=config.seed)
     run.seconds = before + time.perf_counter() - started
     graph.save(folder / GRAPH_FILE)
     algorithm.store.all().save(folder / "transitions.npz")
     save_figure(graph.plot_comparison(truth), folder / "graph.png")
-    save_figure(plot_learning_curve(algorithm.history, yardsticks), folder / "learning_curve.png")
+    curve = plot_learning_curve(algorithm.history, yardsticks)
+    if isinstance(algorithm, PlannerAgent):
+        algorithm.write(folder)
+        for axes in curve.axes:  # its steps of learning double
+            axes.set_xscale("log")
+    save_figure(curve, folder / "learning_curve.png")
     summary = summarise(run, float(returns.mean()), yardsticks, rows)
     atomic_write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     print_report(console, summary, folder)
@@ -318,10 +345,7 @@ def summarise(
         "env": run.config.env,
         "env_args": list(run.config.env_args),
         "seed": run.config.seed,
-        "encoder": run.config.encoder,
-        "graph": run.config.graph,
-        "learner": run.config.learner,
-        "policy_update": run.config.policy_update,
+        **_about(run),
         "env_steps": run.algorithm.progress.env_steps,
         "seconds": round(run.seconds, 2),
         "return_mean": return_mean,
@@ -333,6 +357,27 @@ def summarise(
         **learned,
         "baselines": {name: row for name, row in rows.items() if name != "learned"},
     }
+
+
+def _about(run: _Run) -> dict[str, Any]:
+    """What kind of agent it was."""
+    config = run.config
+    if isinstance(config, PlannerConfig):
+        horizon = run.algorithm.horizon if isinstance(run.algorithm, PlannerAgent) else 0
+        return {
+            "agent": config.agent,
+            "learner": config.learner,
+            "exploration": config.exploration,
+            "horizon": horizon,
+        }
+    about = {
+        "encoder": config.encoder,
+        "graph": config.graph,
+        "learner": config.learner,
+        # Where the loop is another library's, so is the update.
+        "policy_update": config.policy_update if config.algo == "own" else config.algo,
+    }
+    return about if config.warm_start == "none" else {**about, "warm_start": config.warm_start}
 
 
 class _Stop:

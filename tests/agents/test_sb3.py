@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 from __future__ import annotations
 
 import subprocess
@@ -9,6 +10,19 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
+
+sb3 = pytest.importorskip(
+    "stable_baselines3", reason="stable-baselines3 is not installed; extra: sb3"
+)
+
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecMonitor,
+    VecNormalize,
+)
 
 from causal_rl.agents import ActorCritic, TrainConfig, evaluate
 from causal_rl.agents.sb3 import (
@@ -31,15 +45,6 @@ from causal_rl.envs import (
 from causal_rl.errors import MissingExtraError
 from causal_rl.graphs import CausalGraph
 from causal_rl.scm import DynamicSCM, Gaussian, Linear, Uniform, Variable
-
-sb3 = pytest.importorskip("stable_baselines3")
-from stable_baselines3.common.evaluation import evaluate_policy  # noqa: E402
-from stable_baselines3.common.logger import configure  # noqa: E402
-from stable_baselines3.common.vec_env import (  # noqa: E402
-    DummyVecEnv,
-    VecMonitor,
-    VecNormalize,
-)
 
 ENCODER = {"embed_dim": 8, "layers": 1}
 SMALL = {"features_extractor_kwargs": ENCODER}
@@ -135,6 +140,19 @@ def test_trajectories_are_those_of_the_vector_environment(spec):
     assert ended == 6
     # A reset without a seed begins the next episodes of the same seeds.
     assert np.array_equal(theirs.reset(), ours.reset()[0].astype(np.float32))
+
+
+def test_their_own_checker_passes_and_their_wrapping_gives_the_same_rows(spec):
+    check_env(SCMEnv(spec))
+    ours, theirs = SCMVecEnv(spec, 2), DummyVecEnv([lambda: SCMEnv(spec)] * 2)
+    rng = np.random.default_rng(1)
+    for env in (ours, theirs):
+        env.seed(4)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset().astype(np.float32))
+    for _ in range(2 * spec.horizon):
+        action = rng.integers(0, [3, 3], size=(2, 2))
+        for mine, other in zip(ours.step(action)[:3], theirs.step(action)[:3], strict=True):
+            np.testing.assert_array_equal(mine, other.astype(mine.dtype))
 
 
 def test_float32_spaces_and_a_reset_that_forgets_its_seed(spec):

@@ -1,5 +1,7 @@
+# ruff: noqa: E402
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -7,7 +9,15 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from program import run
 from rich.console import Console
+
+sb3 = pytest.importorskip(
+    "stable_baselines3", reason="stable-baselines3 is not installed; extra: sb3"
+)
+
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from causal_rl.agents import TrainConfig, evaluate, train
 from causal_rl.agents.sb3 import (
@@ -22,14 +32,11 @@ from causal_rl.agents.sb3 import (
 from causal_rl.envs import GYM_DYNAMICS, resolve_spec
 from causal_rl.graphs import CausalGraph
 
-sb3 = pytest.importorskip("stable_baselines3")
-from stable_baselines3.common.evaluation import evaluate_policy  # noqa: E402
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize  # noqa: E402
-
 WORLD = """
 import numpy as np
 
 from causal_rl.envs import Interventions, SCMEnvSpec
+from causal_rl.envs.shifts import scale_noise
 from causal_rl.scm import DynamicSCM, Gaussian, Linear, Uniform, Variable
 
 SCM = DynamicSCM(
@@ -41,7 +48,13 @@ SCM = DynamicSCM(
         Variable("reward", lambda y, g: -np.abs(y - g), parents=["y", "goal"], kind="reward"),
     ]
 )
-SPEC = SCMEnvSpec("tiny", SCM, Interventions(["x", "w"], (-0.5, 0.5), 0.01), horizon=8)
+SPEC = SCMEnvSpec(
+    "tiny",
+    SCM,
+    Interventions(["x", "w"], (-0.5, 0.5), 0.01),
+    horizon=8,
+    shifts={"far": scale_noise},
+)
 """
 SMALL = {
     "num_envs": 8,
@@ -68,13 +81,14 @@ def quiet():
     return Console(file=io.StringIO())
 
 
-def test_a_run_has_the_files_and_figures_of_every_run(world, tmp_path):
+def test_a_run_has_the_files_and_figures_of_every_run(world, tmp_path, capsys):
     config = TrainConfig(env=world, steps=700, **SMALL)
-    summary = train_sb3(config, "ppo", out=tmp_path / "run", console=quiet())
-    own = train(config, out=tmp_path / "own", console=quiet())
+    config = dataclasses.replace(config, algo="sb3-ppo")
+    summary = train(config, out=tmp_path / "run", console=quiet())
+    own = train(dataclasses.replace(config, algo="own"), out=tmp_path / "own", console=quiet())
     names = {p.name for p in (tmp_path / "own").iterdir()}
     assert {p.name for p in (tmp_path / "run").iterdir()} == (
-        names - {"checkpoint.pt"} | {"model.zip"}
+        names - {"checkpoint.pt"} | {"model.zip", "history.json"}
     )
     assert list(summary) == list(own)
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
@@ -89,8 +103,15 @@ def test_a_run_has_the_files_and_figures_of_every_run(world, tmp_path):
     assert model.policy.graph is not None
     returns = evaluate(spec, controller, episodes=16, seed=700_000)
     assert returns.mean() == summary["return_mean"]
-    found = evaluate_sb3_agent(tmp_path / "run", episodes=16)
-    assert found.to_dict()["return_normalised"] == summary["return_normalised"]
+    capsys.readouterr()
+    assert run("evaluate-agent", tmp_path / "run", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["return_normalised"] == summary["return_normalised"]
+    shifted = evaluate_sb3_agent(tmp_path / "run", shift="far", episodes=16)
+    assert shifted.yardsticks.noop < found["return_noop"]
+    assert run("train", "--resume", tmp_path / "run") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot be resumed: it was trained by sb3-ppo" in line
 
 
 @pytest.mark.parametrize("graph", ["oracle", "empty"])
@@ -148,13 +169,13 @@ def test_solves_a_tiny_world(world, tmp_path, algo, encoder, steps, least):
 
 @pytest.mark.slow
 def test_same_seed_same_run(world, tmp_path):
-    def run(name, seed):
+    def trained(name, seed):
         config = TrainConfig(env=world, steps=2000, seed=seed, **SMALL)
         summary = train_sb3(config, "ppo", out=tmp_path / name, console=quiet())
         del summary["seconds"]
         return summary, load_sb3_agent(tmp_path / name)[0].policy.state_dict()
 
-    first, second, other = run("a", 0), run("b", 0), run("c", 1)
+    first, second, other = trained("a", 0), trained("b", 0), trained("c", 1)
     assert first[0] == second[0]
     assert all(torch.equal(first[1][key], value) for key, value in second[1].items())
     assert first[0] != other[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from stable_baselines3.common.utils import LinearSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from causal_rl.agents.algorithm5 import Progress
-from causal_rl.agents.config import SB3Name, TrainConfig
+from causal_rl.agents.config import SB3_ALGORITHMS, AlgoName, SB3Name, TrainConfig
 from causal_rl.agents.evaluation import Controller, evaluate, measure_yardsticks
 from causal_rl.agents.inspection import AgentEvaluation, bootstrap_interval
 from causal_rl.agents.progress import Show, progress_display
@@ -54,6 +55,7 @@ from causal_rl.graphs import CausalGraph
 AlgorithmName = SB3Name
 ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
 MODEL_FILE = "model.zip"
+HISTORY_FILE = "history.json"
 
 _CLASSES: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "sac": SAC, "dqn": DQN}
 _FORMS: dict[str, ActionForm] = {
@@ -75,13 +77,14 @@ def train_sb3(
     """Train by an algorithm of Stable-Baselines3 and write a run's folder.
 
     The folder holds what `causal_rl.agents.train` writes, but ``model.zip`` (the policy that
-    evaluated best, with its graph) in place of a checkpoint; such a run cannot be resumed. Every
-    option of the config that means something to the algorithm is passed on: a2c ignores
-    ``epochs``, ``minibatch_size`` and ``clip_range``; sac and dqn take ``minibatch_size`` rows from
-    a replay buffer of ``store_size`` for ``epochs`` gradient steps after each step of all
-    environments, begin after ``warmup_steps`` random steps, and ignore ``gae_lambda``,
-    ``clip_range`` and the coefficients of entropy and value. ``policy_update`` is ignored. The
-    seed is also that of the process's global generators: Stable-Baselines3 draws from them.
+    evaluated best, with its graph) and ``history.json`` (figures over time) in place of a
+    checkpoint; such a run cannot be resumed. Every option of the config that means something to
+    the algorithm is passed on: a2c ignores ``epochs``, ``minibatch_size`` and ``clip_range``; sac
+    and dqn take ``minibatch_size`` rows from a replay buffer of ``store_size`` for ``epochs``
+    gradient steps after each step of all environments, begin after ``warmup_steps`` random steps,
+    and ignore ``gae_lambda``, ``clip_range`` and the coefficients of entropy and value.
+    ``policy_update`` is ignored. The seed is also that of the process's global generators:
+    Stable-Baselines3 draws from them.
 
     Args:
         config: the options.
@@ -102,10 +105,11 @@ def train_sb3(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"out must be a new or empty folder, got {str(folder)!r}")
     started = time.perf_counter()
+    config = dataclasses.replace(config, algo=cast(AlgoName, f"sb3-{algo}"))
     spec = load_world(config)
     device = resolve_device(config.device)
     graph = _fixed_graph(config, spec)
-    env = _environment(config, algo, spec)
+    env = make_sb3_env(config, algo, spec)
     model = make_sb3_model(config, algo, env, graph, device=device)
     env.seed(config.seed * 1_000_000)  # seeds of different runs lie far apart
     on_policy = algo in ("ppo", "a2c")
@@ -137,6 +141,20 @@ def train_sb3(
     summary = _finish(folder, model, spec, config, algo, learn_graph, watch, started)
     print_report(shown, summary, folder)
     return summary
+
+
+def make_sb3_env(config: TrainConfig, algo: AlgorithmName, spec: SCMEnvSpec) -> VecEnv:
+    """The environments of a run, their rewards normalised where the config says so.
+
+    Args:
+        config: num_envs, normalise_returns and gamma are read.
+        algo: decides the form of the actions.
+        spec: the world.
+    """
+    world = VecMonitor(SCMVecEnv(spec, config.num_envs, actions=_FORMS[algo]))
+    if not config.normalise_returns:
+        return world
+    return VecNormalize(world, norm_obs=False, gamma=config.gamma, clip_reward=np.inf)
 
 
 def make_sb3_model(
@@ -260,15 +278,15 @@ def load_sb3_agent(
         The model, the world, the options, and the policy as a controller.
 
     Raises:
-        ValueError: no finished run of Stable-Baselines3 there.
+        ValueError: no run of Stable-Baselines3 there, or one that is not finished.
     """
     config = load_config(folder)
+    if config.algo not in SB3_ALGORITHMS:
+        raise ValueError(f"{str(folder)!r} is no run of Stable-Baselines3, but of {config.algo}")
+    algo = SB3_ALGORITHMS[config.algo]
     paths = [folder / SUMMARY_FILE, folder / MODEL_FILE]
     if not all(path.is_file() for path in paths):
         raise ValueError(f"{str(folder)!r} is no finished run: it lacks its summary or model")
-    algo = json.loads(paths[0].read_text("utf-8"))["policy_update"].removeprefix("sb3-")
-    if algo not in _CLASSES:
-        raise ValueError(f"{str(folder)!r} is no run of Stable-Baselines3")
     spec = resolve_spec(config.env, **config.world_kwargs)
     model = _CLASSES[algo].load(paths[1], device=resolve_device(device))
     return model, spec, config, sb3_controller(model, spec, _FORMS[algo])
@@ -360,13 +378,6 @@ class _RunWatch(BaseCallback):
         return mean
 
 
-def _environment(config: TrainConfig, algo: AlgorithmName, spec: SCMEnvSpec) -> VecEnv:
-    world = VecMonitor(SCMVecEnv(spec, config.num_envs, actions=_FORMS[algo]))
-    if not config.normalise_returns:
-        return world
-    return VecNormalize(world, norm_obs=False, gamma=config.gamma, clip_reward=np.inf)
-
-
 def _policy_steps(config: TrainConfig, *, on_policy: bool) -> int:
     """Steps of the policy's own environments where ``config.steps`` counts all of them."""
     warm = min(config.warmup_steps, config.steps - 1) if on_policy else 0
@@ -417,6 +428,7 @@ def _finish(
     rows = graph_rows(learned.graph, truth, seed=config.seed)
     learned.graph.save(folder / GRAPH_FILE)
     learned.store.all().save(folder / "transitions.npz")
+    atomic_write_text(folder / HISTORY_FILE, json.dumps(watch.history) + "\n")
     save_figure(learned.graph.plot_comparison(truth), folder / "graph.png")
     save_figure(plot_learning_curve(watch.history, yardsticks), folder / "learning_curve.png")
     mean = float(returns.mean())
@@ -427,7 +439,7 @@ def _finish(
         "encoder": config.encoder,
         "graph": config.graph,
         "learner": config.learner,
-        "policy_update": f"sb3-{algo}",
+        "policy_update": config.algo,
         "env_steps": watch.progress.env_steps,
         "seconds": round(time.perf_counter() - started, 2),
         "return_mean": mean,

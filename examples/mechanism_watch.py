@@ -1,0 +1,30 @@
+"""A world whose mechanism changes in the middle of training: named, refitted, and gone on.
+
+python examples/mechanism_watch.py            # about a minute
+"""
+
+from causal_rl.agents import Algorithm5, TrainConfig
+from causal_rl.envs import resolve_spec
+
+CHANGE_AT = 12_000
+
+
+def observe(run: Algorithm5) -> bool:
+    """Change the world once, and say what the watch and the evaluations say."""
+    step = run.progress.env_steps
+    if step >= CHANGE_AT and run.world is world:
+        run.env.set_world(world.shifted("mechanism"))
+        print(f"{step:6,}: the world's shift `mechanism` sets in")
+    for record in run.progress.repairs:
+        print(f"{step:6,}: {record}")
+    if run.progress.evaluated:
+        print(f"{step:6,}: return {run.progress.figures['eval/mean_reward']:.1f}")
+    return True
+
+
+if __name__ == "__main__":
+    world = resolve_spec("chain-scm", n=4)
+    options = TrainConfig(steps=24_000, warmup_steps=2_048, eval_every=4, watch=0.01)
+    agent = Algorithm5(world, options)
+    agent.learn(observe)
+    print(agent.learned_graph)
