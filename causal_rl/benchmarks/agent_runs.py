@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from causal_rl.agents import TrainConfig, train
+from causal_rl.agents import load_checkpoint, load_options, load_world, parse_options, train
+from causal_rl.agents.config import DEFAULT_AGENT, AgentName
 from causal_rl.benchmarks.cells import Cell, Row, Value
 from causal_rl.discovery import learner_options
 from causal_rl.envs import WorldOptions
@@ -31,6 +33,8 @@ SMOKE_OPTIONS: dict[str, Any] = {
 #: Options of the smallest worlds that train in seconds.
 SMOKE_WORLD: dict[str, Any] = {"n": 4, "horizon": 8, "n_values": 3}
 
+# Options younger than the published cells; they are settings where they are not at these values.
+_YOUNGER = {"algo": "own", "warm_start": "none", "warm_start_steps": 500, "watch": 0.0}
 _FIGURES = (
     "return_normalised", "return_mean", "return_random", "return_noop", "return_oracle",
     "shd_contemporaneous", "shd_lagged", "sid_contemporaneous", "f1_contemporaneous", "f1_lagged",
@@ -38,14 +42,17 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def run_settings(env: str, world: WorldOptions, seed: int, **options: Any) -> dict[str, Any]:
+def run_settings(
+    env: str, world: WorldOptions, seed: int, *, agent: AgentName = DEFAULT_AGENT, **options: Any
+) -> dict[str, Any]:
     """Settings of a cell that trains: every option of run, world and learner, defaults included.
 
     Args:
         env: name of a built-in world.
         world: its options; those that differ from their defaults become ``env_args``.
         seed: of the run.
-        **options: of `TrainConfig`, where they differ from its defaults.
+        agent: which agent.
+        **options: of the agent's config, where they differ from its defaults.
 
     Returns:
         Flat JSON values; "train.*" is read by `train_cell`, the rest is there to be compared.
@@ -53,13 +60,14 @@ def run_settings(env: str, world: WorldOptions, seed: int, **options: Any) -> di
     defaults = dataclasses.asdict(type(world)())
     given = dataclasses.asdict(world)
     arguments = tuple(f"{key}={value}" for key, value in given.items() if value != defaults[key])
-    config = TrainConfig(env=env, env_args=arguments, seed=seed, **options)
+    config = parse_options(
+        {"agent": agent, "env": env, "env_args": arguments, "seed": seed, **options}
+    )
     return {
-        # The loop, an option younger than the published cells, is named where it is another.
         **{
             f"train.{key}": value
             for key, value in config.to_dict().items()
-            if (key, value) != ("algo", "own")
+            if key not in _YOUNGER or value != _YOUNGER[key]
         },
         **{f"world.{key}": value for key, value in given.items()},
         **{f"learner.{key}": value for key, value in learner_options(config.learner).items()},
@@ -76,11 +84,34 @@ def train_cell(cell: Cell) -> Iterator[tuple[Path, Row]]:
     Yields:
         The run's folder, which is deleted afterwards, and the figures of its summary.
     """
-    config = TrainConfig.from_dict(cell.part("train"))
+    config = parse_options(cell.part("train"))
     with tempfile.TemporaryDirectory(prefix="causal_rl-benchmark-") as temporary:
         folder = Path(temporary) / "run"
         summary = train(config, out=folder, console=Console(quiet=True))
         yield folder, {name: _plain(summary[name]) for name in _FIGURES}
+
+
+def run_history(folder: Path) -> list[dict[str, float]]:
+    """Figures of a finished run over time, whichever loop trained it.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        A row an iteration: "env_steps", and TensorBoard's tags where they were measured.
+
+    Raises:
+        ValueError: no run there.
+    """
+    written = folder / "history.json"  # of the loops that keep no checkpoint
+    if written.is_file():
+        found: list[dict[str, float]] = json.loads(written.read_text(encoding="utf-8"))
+        return found
+    spec = load_world(load_options(folder))
+    kept: list[dict[str, float]] = load_checkpoint(folder / "checkpoint.pt", spec)["algorithm"][
+        "history"
+    ]
+    return kept
 
 
 def _plain(value: Any) -> Value:

@@ -117,6 +117,32 @@ def check_grid(cells: Sequence[Cell]) -> None:
         seen.add(cell.name)
 
 
+def select_cells(cells: Sequence[Cell], only: Mapping[str, Sequence[str]]) -> list[Cell]:
+    """Cells whose parameters have given values.
+
+    Args:
+        cells: the grid.
+        only: by parameter the values to keep, as text.
+
+    Raises:
+        ValueError: a parameter or value that no cell has; those there are are named.
+    """
+    for name, wanted in only.items():
+        present = dict.fromkeys(str(c.parameters[name]) for c in cells if name in c.parameters)
+        if not present:
+            known = ", ".join(dict.fromkeys(key for c in cells for key in c.parameters))
+            raise ValueError(f"only must name a parameter of the cells ({known}), got {name!r}")
+        for value in wanted:
+            if value not in present:
+                known = ", ".join(present)
+                raise ValueError(f"only {name} must be one of {known}, got {value!r}")
+    return [
+        cell
+        for cell in cells
+        if all(str(cell.parameters.get(name)) in wanted for name, wanted in only.items())
+    ]
+
+
 def _finite(values: Mapping[str, Value]) -> Row:
     row: Row = {}
     for name, value in values.items():

@@ -29,6 +29,20 @@ _VERDICT = {True: "holds", False: "falls short", None: "undecided"}
     default=None,
     help="Processes, each of one thread [processes].  [default: one per core]",
 )
+@click.option(
+    "--ray",
+    default=None,
+    metavar="ADDRESS",
+    help="Run the cells over Ray: local (a cluster of its own), auto (that of this machine) or "
+    "host:port; --jobs is then cells at a time, one per processor of the cluster by default.  "
+    "[default: processes of this machine]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only the cells with this value of a parameter, e.g. world=er-scm; may be repeated.",
+)
 @click.option("--smoke", is_flag=True, help="A small slice that shows that it runs; needs --out.")
 @click.option(
     "--out",
@@ -44,6 +58,8 @@ def benchmark_command(
     as_list: bool,
     seeds: int | None,
     jobs: int | None,
+    ray: str | None,
+    only: tuple[str, ...],
     smoke: bool,
     out: Path | None,
 ) -> None:
@@ -65,7 +81,15 @@ def benchmark_command(
     if name is None:
         raise click.UsageError(f"give a name ({', '.join(list_benchmarks())}) or --list")
     try:
-        done = run_benchmark(find_benchmark(name), out=out, seeds=seeds, jobs=jobs, smoke=smoke)
+        done = run_benchmark(
+            find_benchmark(name),
+            out=out,
+            seeds=seeds,
+            jobs=jobs,
+            smoke=smoke,
+            ray=ray,
+            only=_by_parameter(only),
+        )
     except KeyboardInterrupt:
         click.echo("interrupted; finished cells are kept, the same command goes on", err=True)
         context.exit(130)
@@ -74,6 +98,17 @@ def benchmark_command(
         for failure in done.failures:
             click.echo(f"failed: {failure['cell']}: {failure['error']}", err=True)
         context.exit(1)
+
+
+def _by_parameter(only: tuple[str, ...]) -> dict[str, list[str]]:
+    """``key=value`` words as the values of each key."""
+    found: dict[str, list[str]] = {}
+    for word in only:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"--only must be KEY=VALUE, got {word!r}")
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def _print(console: Console, done: BenchmarkRun) -> None:

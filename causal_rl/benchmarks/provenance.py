@@ -13,7 +13,7 @@ from typing import Any
 
 _PACKAGES = (
     "causal_rl", "numpy", "scipy", "torch", "gymnasium", "gadjid", "networkx", "matplotlib",
-    "gcastle", "dagma",
+    "gcastle", "dagma", "stable-baselines3", "tianshou", "ray",
 )  # fmt: skip
 
 

@@ -8,13 +8,20 @@ import importlib
 from causal_rl.benchmarks.results import Benchmark
 
 _MODULES = {
+    "agents": "causal_rl.benchmarks.agents",
+    "encoders": "causal_rl.benchmarks.encoders",
     "agent-chain": "causal_rl.benchmarks.agent_chain",
     "graph-recovery": "causal_rl.benchmarks.graph_recovery",
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",
     "attention": "causal_rl.benchmarks.attention",
     "env-speed": "causal_rl.benchmarks.env_speed",
+    "train-speed": "causal_rl.benchmarks.train_speed",
+    "bridges": "causal_rl.benchmarks.bridges",
     "world-recovery": "causal_rl.benchmarks.world_recovery",
     "world-returns": "causal_rl.benchmarks.world_returns",
+    "planner-chain": "causal_rl.benchmarks.planner_chain",
+    "unseen-graphs": "causal_rl.benchmarks.unseen_graphs",
+    "mechanism-shift": "causal_rl.benchmarks.mechanism_shift",
 }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid
-from causal_rl.benchmarks.pool import CellFunction, run_cells
+from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid, select_cells
+from causal_rl.benchmarks.pool import CellFunction, Pool
+from causal_rl.benchmarks.process_pool import ProcessPool
 from causal_rl.benchmarks.provenance import current_commit, machine, packages
+from causal_rl.benchmarks.ray_pool import AUTO, LOCAL, ray_pool
 from causal_rl.benchmarks.report import (
     PROVENANCE_FILE,
     RESULTS_FILE,
@@ -123,6 +126,8 @@ def run_benchmark(
     seeds: int | None = None,
     jobs: int | None = None,
     smoke: bool = False,
+    ray: str | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
     console: Console | None = None,
 ) -> BenchmarkRun:
     """Run what is not finished yet, then write summary, figures, provenance and RESULTS.md.
@@ -133,6 +138,8 @@ def run_benchmark(
         seeds: replicates; default the benchmark's own number.
         jobs: processes; default the benchmark's own number, or one a core.
         smoke: a small slice that shows that it runs; needs ``out``.
+        ray: run the cells over Ray at this address, see `ray_pool`; default in processes.
+        only: cells of these values alone, as text, by parameter.
         console: where the progress bar goes; default standard error.
 
     Returns:
@@ -140,31 +147,59 @@ def run_benchmark(
 
     Raises:
         ValueError: seeds or jobs below 1, a smoke run without ``out``, ``out`` that is a file or
-            a folder of other things.
-        MissingExtraError: the benchmark needs a package that is absent.
+            a folder of other things, a bad address, or ``only`` what no cell has.
+        MissingExtraError: the benchmark or ``ray`` needs a package that is absent.
+        ConnectionError: no cluster of Ray answers.
         KeyboardInterrupt: Ctrl-C; the finished cells are kept.
     """
     seeds = benchmark.seeds if seeds is None else seeds
-    jobs = (benchmark.jobs or os.cpu_count() or 1) if jobs is None else jobs
-    for argument, value in (("seeds", seeds), ("jobs", jobs)):
+    jobs = benchmark.jobs if jobs is None else jobs
+    for argument, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{argument} must be an integer of at least 1, got {value!r}")
     if smoke and out is None:
         raise ValueError("out must be given for a smoke run, lest it take the place of results")
     folder = DEFAULT_ROOT / benchmark.name if out is None else Path(out)
-    cells = benchmark.grid(seeds, smoke)
+    cells = select_cells(benchmark.grid(seeds, smoke), only or {})
     check_grid(cells)
     _check_folder(folder)
     store = ResultStore(folder, cells)
     benchmark.prepare()
+    with _open_pool(ray, jobs) as pool:
+        failures, computed = _compute(benchmark, cells, store, pool, console)
+        jobs = pool.jobs
+    results = Results(store.rows(), store.curves())
+    options = {"seeds": seeds, "jobs": jobs, "smoke": smoke, "ray": ray, "only": only, "out": out}
+    findings = _write_results(benchmark, folder, cells, results, failures, options)
+    if out is None:
+        write_index(folder.parent)
+    return BenchmarkRun(folder, len(cells), computed, failures, findings)
 
+
+def _open_pool(ray: str | None, jobs: int | None) -> AbstractContextManager[Pool]:
+    if ray is not None:
+        return ray_pool(ray, jobs)
+    return nullcontext(ProcessPool(jobs or os.cpu_count() or 1))
+
+
+def _compute(
+    benchmark: Benchmark,
+    cells: Sequence[Cell],
+    store: ResultStore,
+    pool: Pool,
+    console: Console | None,
+) -> tuple[list[dict[str, object]], int]:
+    """Run the cells that are missing into the store; those that failed, and how many did not."""
     missing = [cell for cell in cells if not store.finished(cell)]
     commit = str(current_commit())
     store.write()
     failures: list[dict[str, object]] = []
-    with _ProgressBar(console or Console(stderr=True), benchmark, len(cells)) as show:
+    with (
+        _ProgressBar(console or Console(stderr=True), benchmark, len(cells)) as show,
+        closing(pool.run(benchmark.function, missing)) as reports,
+    ):
         show(Results(store.rows(), store.curves()), len(failures), None)
-        for cell, report in run_cells(benchmark.function, missing, jobs=jobs):
+        for cell, report in reports:
             if report.outcome is None:
                 failure: dict[str, object] = {
                     "cell": cell.name,
@@ -178,18 +213,13 @@ def run_benchmark(
                     "wall_seconds": report.wall_seconds,
                     "cpu_seconds": report.cpu_seconds,
                     "warnings": report.warnings,
-                    "jobs": jobs,
+                    "jobs": pool.jobs,
                     "commit": commit,
                 }
                 store.add(cell, report.outcome, book)
             show(Results(store.rows(), store.curves()), len(failures), cell)
     store.write_failures(failures)
-    results = Results(store.rows(), store.curves())
-    options = {"seeds": seeds, "jobs": jobs, "smoke": smoke, "out": out}
-    findings = _write_results(benchmark, folder, cells, results, failures, options)
-    if out is None:
-        write_index(folder.parent)
-    return BenchmarkRun(folder, len(cells), len(missing) - len(failures), failures, findings)
+    return failures, len(missing) - len(failures)
 
 
 def _write_results(
@@ -242,9 +272,14 @@ def _write_results(
 
 
 def _command(benchmark: Benchmark, options: Mapping[str, Any]) -> str:
-    """The command line that makes these results again; folders of this machine are left out."""
+    """The command line that makes these results again; folders and addresses are left out."""
     words = ["causal-rl", "benchmark", benchmark.name, "--seeds", str(options["seeds"])]
     words += ["--jobs", str(options["jobs"])]
+    ray = options["ray"]
+    if ray is not None:
+        words += ["--ray", ray if ray in (LOCAL, AUTO) else "ADDRESS"]
+    for name, values in (options["only"] or {}).items():
+        words += [word for value in values for word in ("--only", f"{name}={value}")]
     if options["smoke"]:
         words.append("--smoke")
     out = options["out"]

@@ -26,6 +26,9 @@ def run(cell: Cell) -> Outcome:
         raise ValueError("boom on purpose")
     if os.environ.get("FAKE_DIE") == cell.name:
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("FAKE_DIE_ONCE") == cell.name and not Path(os.environ["FAKE_PID"]).exists():
+        Path(os.environ["FAKE_PID"]).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
     if os.environ.get("FAKE_HOLD") == cell.name:
         Path(os.environ["FAKE_PID"]).write_text(str(os.getpid()))
         time.sleep(120)

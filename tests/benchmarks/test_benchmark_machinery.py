@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import io
 import json
 import os
@@ -29,11 +30,22 @@ from causal_rl.benchmarks import (
 )
 from causal_rl.benchmarks.cells import check_grid
 from causal_rl.benchmarks.command import benchmark_command
-from causal_rl.benchmarks.pool import run_cells
+from causal_rl.benchmarks.process_pool import ProcessPool
+from causal_rl.benchmarks.ray_pool import RETRIES
 from causal_rl.errors import MissingExtraError
 
 HERE = Path(__file__).parent
 TIMING = ("wall_seconds", "cpu_seconds", "jobs")
+
+
+OVER_RAY = pytest.param(
+    ("--ray", "local"),
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra 'ray'"),
+    ],
+    id="ray",
+)
 
 
 @pytest.fixture
@@ -188,7 +200,42 @@ def test_a_cell_whose_process_dies_is_reported(
     assert done.computed == 3
 
 
-def start_and_hold(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple:
+@pytest.mark.parametrize("pool", [OVER_RAY])
+def test_ray_runs_the_cells_of_a_killed_worker_again_and_no_other(
+    fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, sys.path)]))
+    monkeypatch.setenv("FAKE_DIE_ONCE", "kind=b seed=1")
+    monkeypatch.setenv("FAKE_PID", str(tmp_path / "died"))
+    out = tmp_path / "ray"
+    done = go(fake, out, seeds=3, jobs=2, ray=pool[1])
+    assert (tmp_path / "died").is_file()
+    assert not done.failures
+    assert done.computed == 6
+    assert logged(tmp_path) == [f"kind={kind} seed={seed}" for kind in "ab" for seed in range(3)]
+    assert {row["threads"] for row in read(out / "raw.csv")} == {"1"}
+    assert go(fake, out, seeds=3, jobs=2).computed == 0  # processes find them finished
+    plain = tmp_path / "processes"
+    go(fake, plain, seeds=3, jobs=2)
+    assert figures_of(out) == figures_of(plain)
+    assert (out / "curves.csv").read_bytes() == (plain / "curves.csv").read_bytes()
+
+
+@pytest.mark.parametrize("pool", [OVER_RAY])
+def test_a_cell_that_kills_every_worker_of_ray_has_failed(
+    fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, sys.path)]))
+    monkeypatch.setenv("FAKE_DIE", "kind=a seed=0")
+    done = go(fake, tmp_path / "out", seeds=1, jobs=2, ray=pool[1])
+    assert [item["cell"] for item in done.failures] == ["kind=a seed=0"]
+    assert f"{RETRIES + 1} attempts" in str(done.failures[0]["error"])
+    assert done.computed == 1
+    command = json.loads((tmp_path / "out" / "provenance.json").read_text())["command"]
+    assert command.endswith("--ray local --out DIR")
+
+
+def start_and_hold(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> tuple:
     """A command in a process of its own, held in its third cell; and its worker's pid."""
     script = tmp_path / "command.py"
     script.write_text(
@@ -198,7 +245,8 @@ def start_and_hold(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -
         "    import fake_cells, test_benchmark_machinery as t\n"
         "    from causal_rl.benchmarks import command\n"
         "    command.find_benchmark = lambda name: t.make(fake_cells.grid, fake_cells.run)\n"
-        f"    command.benchmark_command(['fake', '--jobs', '1', '--out', {str(out)!r}])\n"
+        f"    words = ['fake', '--jobs', '1', '--out', {str(out)!r}, *{more!r}]\n"
+        "    command.benchmark_command(words)\n"
     )
     pid_file = tmp_path / "pid"
     monkeypatch.setenv("FAKE_HOLD", "kind=a seed=1")
@@ -229,11 +277,16 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("pool", [pytest.param((), id="processes"), OVER_RAY])
 def test_a_killed_command_continues_without_recomputing(
-    fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+    fake: Benchmark,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: signal.Signals,
+    pool: tuple[str, ...],
 ) -> None:
     out = tmp_path / "out"
-    process, worker = start_and_hold(tmp_path, out, monkeypatch)
+    process, worker = start_and_hold(tmp_path, out, monkeypatch, *pool)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
@@ -291,6 +344,20 @@ def test_bad_folders_are_refused(fake: Benchmark, tmp_path: Path) -> None:
         go(fake, tmp_path / "foreign")
 
 
+def test_only_some_cells(fake: Benchmark, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = go(fake, out, only={"kind": ["b"], "seed": ["0", "1"]})
+    assert (done.planned, done.computed) == (2, 2)
+    assert [r["kind"] for r in read(out / "raw.csv")] == ["b", "b"]
+    command = json.loads((out / "provenance.json").read_text())["command"]
+    assert command.endswith("--only kind=b --only seed=0 --only seed=1 --out DIR")
+    assert go(fake, out).computed == 2  # the others
+    with pytest.raises(ValueError, match=r"parameter of the cells \(kind, seed\), got 'world'"):
+        go(fake, out, only={"world": ["a"]})
+    with pytest.raises(ValueError, match="only kind must be one of a, b, got 'c'"):
+        go(fake, out, only={"kind": ["a", "c"]})
+
+
 def test_a_missing_extra_stops_before_anything_is_written(fake: Benchmark, tmp_path: Path) -> None:
     def prepare() -> None:
         raise MissingExtraError("castle", "discovery")
@@ -316,7 +383,7 @@ def test_cells_and_outcomes_refuse_what_cannot_be_a_table() -> None:
     with pytest.raises(ValueError, match="'a=1' occurs twice"):
         check_grid([Cell({"a": 1}), Cell({"a": 1}, {"b": 2})])
     with pytest.raises(ValueError, match="jobs must be"):
-        next(run_cells(lambda cell: Outcome({}), [Cell({"a": 1})], jobs=0))
+        ProcessPool(0)
 
 
 def test_identity_of_a_cell() -> None:
@@ -344,6 +411,7 @@ def test_command_lists_and_refuses(tmp_path: Path) -> None:
     assert runner.invoke(benchmark_command, []).exit_code == 2
     assert runner.invoke(benchmark_command, ["--list", "attention"]).exit_code == 2
     assert runner.invoke(benchmark_command, ["attention", "--seeds", "0"]).exit_code == 2
+    assert runner.invoke(benchmark_command, ["attention", "--only", "batch"]).exit_code == 2
     unknown = runner.invoke(benchmark_command, ["agent-chian"])
     assert "did you mean agent-chain" in str(unknown.exception)
     out = str(tmp_path)

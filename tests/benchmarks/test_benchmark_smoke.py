@@ -27,8 +27,13 @@ PICTURES = {
     "agent-proxy": {"shifts.png"},
     "attention": {"cost.png"},
     "env-speed": {"speed.png"},
+    "train-speed": {"train_speed.png"},
+    "bridges": {"returns.png"},
     "world-recovery": {"recovery.png"},
     "world-returns": {"returns.png"},
+    "unseen-graphs": {"unseen.png"},
+    "planner-chain": {"returns.png"},
+    "mechanism-shift": {"delays.png"},
 }
 peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
 
@@ -44,6 +49,9 @@ def test_smoke(name: str, tmp_path: Path) -> None:
         pytest.skip("needs the extra 'discovery'")
     if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
         pytest.skip("needs the extra 'peers'")
+    if name in ("bridges", "train-speed"):
+        for module in ("stable_baselines3", "tianshou"):
+            pytest.importorskip(module, reason="needs the extras 'sb3' and 'tianshou'")
     benchmark, out = find_benchmark(name), tmp_path / "out"
     done = run_benchmark(
         benchmark, out=out, smoke=True, jobs=1, console=Console(file=io.StringIO())
@@ -119,8 +127,11 @@ def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
         "agent-proxy": 40,
         "attention": 216,
         "env-speed": 120,
+        "train-speed": 30,
+        "bridges": 150,
         "world-recovery": 2320,
         "world-returns": 78,
+        "unseen-graphs": 78,
     }
     for name, size in sizes.items():
         benchmark = find_benchmark(name)
