@@ -22,6 +22,8 @@ from causal_rl.envs import resolve_spec
 from causal_rl.errors import MissingExtraError
 
 PICTURES = {
+    "agents": {"returns.png", "sample_efficiency.png", "profiles.png", "shifts.png"},
+    "encoders": {"encoders.png"},
     "agent-chain": {"learning_curves.png", "control.png"},
     "graph-recovery": {"recovery.png", "rows.png"},
     "agent-proxy": {"shifts.png"},
@@ -47,6 +49,8 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_smoke(name: str, tmp_path: Path) -> None:
     if name in ("graph-recovery", "world-recovery") and peers_missing:
         pytest.skip("needs the extra 'discovery'")
+    if name == "agents" and importlib.util.find_spec("stable_baselines3") is None:
+        pytest.skip("needs the extra 'sb3'")
     if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
         pytest.skip("needs the extra 'peers'")
     if name in ("bridges", "train-speed"):
@@ -73,6 +77,8 @@ def test_smoke(name: str, tmp_path: Path) -> None:
         check_speed(rows)
     if name == "world-recovery":
         check_worlds(rows)
+    if name == "agents":
+        assert {row["method"] for row in read(out / "curves.csv")} == {"planner", "sb3-ppo"}
     if name == "agent-chain":
         steps = [int(row["env_steps"]) for row in read(out / "curves.csv")]
         assert steps == sorted(set(steps))
@@ -122,6 +128,8 @@ def check_proxy(rows: list[dict[str, str]]) -> None:
 
 def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
     sizes = {
+        "agents": 240,
+        "encoders": 90,
         "agent-chain": 50,
         "graph-recovery": 399,
         "agent-proxy": 40,
