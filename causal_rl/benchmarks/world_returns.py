@@ -61,17 +61,23 @@ def findings(results: Results) -> Findings:
 
 
 def figures(results: Results) -> Mapping[str, Figure]:
-    """The three means of each world beside each other."""
+    """Doing nothing, on each world's own scale from random interventions (0) to the oracle (1)."""
     worlds = list(dict.fromkeys(str(row["world"]) for row in results.rows))
-    figure = Figure(figsize=(8, 0.28 * len(worlds) + 1.4), layout="constrained")
+    figure = Figure(figsize=(7, 0.28 * len(worlds) + 1.4), layout="constrained")
     axes = figure.subplots()
-    for name, marker in zip(WHO, ("x", "s", "o"), strict=True):
-        means = [results.values(name, world=world) for world in worlds]
-        x = [float(np.mean(v)) if v.size else np.nan for v in means]
-        axes.plot(x, range(len(worlds)), marker, label="nothing" if name == "noop" else name)
+    for row, world in enumerate(worlds):
+        low, nothing, high = (
+            results.values(name, world=world) for name in ("random", "noop", "oracle")
+        )
+        if low.size and (high != low).all():
+            share = (nothing - low) / (high - low)
+            axes.plot(share, np.full(share.size, row), "s", color="C1", alpha=0.4, markersize=4)
+            axes.plot(share.mean(), row, "s", color="C1", label=None if row else "nothing")
+    axes.axvline(0.0, color="C3", linestyle="--", label="random")
+    axes.axvline(1.0, color="C2", linestyle="--", label="oracle")
     axes.set_yticks(range(len(worlds)), worlds, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("mean reward of a step")
+    axes.set_xlabel("(reward - random) / (oracle - random)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return {"returns.png": figure}
