@@ -34,7 +34,9 @@ EQUAL = BATCHES[0]
 THREADS = (1, 2)
 TURNS, SMOKE_TURNS = 7, 1
 #: Steps of all environments that a turn takes at least, by each loop.
-TURN_STEPS = 2_048
+TURN_STEPS, SMOKE_TURN_STEPS = 2_048, 256
+#: Rollouts that the profile looks at; the graph is learned in every tenth.
+PROFILE_ROLLOUTS, SMOKE_PROFILE_ROLLOUTS = 20, 2
 EQUAL_MARK, BEST_MARK = 2.0, 3.0
 NEEDED_REPEATS = 3
 PARTS = ("env", "forward", "learn", "graph", "other")
@@ -44,7 +46,12 @@ _NEVER = 10**9
 
 def grid(repeats: int, smoke: bool) -> list[Cell]:
     """Repeats outermost, so that a slow hour of the machine falls on all alike."""
-    settings = {"world": WORLD, "device": "cpu", "turns": SMOKE_TURNS if smoke else TURNS}
+    settings = {
+        "device": "cpu",
+        "turns": SMOKE_TURNS if smoke else TURNS,
+        "turn_steps": SMOKE_TURN_STEPS if smoke else TURN_STEPS,
+        "profile_rollouts": SMOKE_PROFILE_ROLLOUTS if smoke else PROFILE_ROLLOUTS,
+    }
     cells = []
     for repeat in range(min(repeats, 1) if smoke else repeats):
         for threads in THREADS[:1] if smoke else THREADS:
@@ -59,48 +66,39 @@ def grid(repeats: int, smoke: bool) -> list[Cell]:
 def _cell(
     part: str, threads: int, batch: tuple[int, int, int], repeat: int, settings: Mapping[str, Any]
 ) -> Cell:
-    names = ("num_envs", "rollout_steps", "minibatch_size")
-    return Cell(
-        {
-            "part": part,
-            "threads": threads,
-            **dict(zip(names, batch, strict=True)),
-            "repeat": repeat,
-        },
-        settings,
-    )
+    parameters: Row = {"part": part, "threads": threads, **_where(batch), "repeat": repeat}
+    return Cell(parameters, settings)
 
 
 def measure(cell: Cell) -> Outcome:
-    """Time the loops of a cell in turns, or take one of them apart."""
-    p = cell.parameters
+    """Time the loops of a cell in turns, or take two of them apart."""
+    p, settings = cell.parameters, cell.settings
     before = torch.get_num_threads()
     torch.set_num_threads(int(p["threads"] or 1))
     try:
         batch = {k: int(p[k] or 0) for k in ("num_envs", "rollout_steps", "minibatch_size")}
-        device, world = str(cell.settings["device"]), str(cell.settings["world"])
-        turns = int(cell.settings["turns"])
+        device, turns = str(settings["device"]), int(settings["turns"])
         if p["part"] == "profile":
-            return Outcome(profile(world, device, turns, **batch))
-        return Outcome(rates(world, device, turns, **batch))
+            return Outcome(profile(device, int(settings["profile_rollouts"]), **batch))
+        return Outcome(rates(device, turns, int(settings["turn_steps"]), **batch))
     finally:
         torch.set_num_threads(before)
 
 
-def rates(world: str, device: str, turns: int, **batch: int) -> dict[str, float]:
+def rates(device: str, turns: int, turn_steps: int, **batch: int) -> dict[str, float]:
     """Environment steps a second of each loop, and the own loop's over the others'.
 
     The graph is given and no environment explores beside the policy, so that all loops do the same:
     act, and update on what was seen.
 
     Args:
-        world: name of a world.
         device: of the networks.
         turns: of each loop.
+        turn_steps: environment steps of a turn, rounded to whole rollouts.
         **batch: num_envs, rollout_steps and minibatch_size.
     """
     config = TrainConfig(
-        env=world,
+        env=WORLD,
         device=device,
         graph="oracle",
         explore_envs=0,
@@ -111,7 +109,7 @@ def rates(world: str, device: str, turns: int, **batch: int) -> dict[str, float]
         **batch,  # type: ignore[arg-type]
     )
     loops = {name: _loop(name, config) for name in LOOPS}
-    rollouts = max(1, round(TURN_STEPS / (config.num_envs * config.rollout_steps)))
+    rollouts = max(1, round(turn_steps / (config.num_envs * config.rollout_steps)))
     steps = rollouts * config.num_envs * config.rollout_steps
     taken: dict[str, list[float]] = {name: [] for name in loops}
     for train in loops.values():
@@ -189,31 +187,30 @@ def _clock(device: str) -> Callable[[], float]:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def profile(world: str, device: str, turns: int, **batch: int) -> dict[str, float]:
-    """Where the time of a training step goes, by default options: our loop and SB3's.
-
-    Graph learning is on: warm-up as by default, then an update of the graph every ten rollouts.
+def profile(device: str, rollouts: int, **batch: int) -> dict[str, float]:
+    """Where the time of a training step goes: our loop and SB3's, the graph learned on the way.
 
     Args:
-        world: name of a world.
         device: of the networks.
-        turns: of ten rollouts each.
+        rollouts: to look at, after the warm-up and one more.
         **batch: num_envs, rollout_steps and minibatch_size.
 
     Returns:
         Shares by loop and part, and microseconds of an environment step.
     """
+    # The graph is learned in one of ten rollouts, as by default, or once in fewer.
     config = TrainConfig(
-        env=world,
+        env=WORLD,
         device=device,
+        graph_every=min(TrainConfig().graph_every, rollouts),
         eval_every=_NEVER,
         steps=_NEVER,
         **batch,  # type: ignore[arg-type]
     )
-    return {**_profile_own(config, turns), **_profile_sb3(config, turns)}
+    return {**_profile_own(config, rollouts), **_profile_sb3(config, rollouts)}
 
 
-def _profile_own(config: TrainConfig, turns: int) -> dict[str, float]:
+def _profile_own(config: TrainConfig, rollouts: int) -> dict[str, float]:
     algorithm = _algorithm("own", config)
     train = _own_loop(algorithm)
     train(1)
@@ -225,11 +222,11 @@ def _profile_own(config: TrainConfig, turns: int) -> dict[str, float]:
     watch.over(algorithm, "_learn_graph", "graph")
     before = algorithm.progress.env_steps
     with watch.running():
-        train(turns * config.graph_every)
+        train(rollouts)
     return watch.shares("own", algorithm.progress.env_steps - before)
 
 
-def _profile_sb3(config: TrainConfig, turns: int) -> dict[str, float]:
+def _profile_sb3(config: TrainConfig, rollouts: int) -> dict[str, float]:
     from causal_rl.agents.sb3 import CausalGraphCallback
 
     model = _sb3_model(config)
@@ -239,21 +236,22 @@ def _profile_sb3(config: TrainConfig, turns: int) -> dict[str, float]:
         explore_envs=config.explore_envs,
         warmup_steps=config.warmup_steps,
     )
-    model.learn(rows, callback=learned, reset_num_timesteps=False, log_interval=None)
+
+    def train(count: int) -> None:
+        model.learn(rows * count, callback=learned, reset_num_timesteps=False, log_interval=None)
+
+    train(1)
     watch = _Stopwatch(config.device)
     watch.over(model.env, "step", "env")
     watch.over(model.policy, "forward", "forward")
     watch.over(model, "train", "learn")
     watch.over(learned, "on_step", "graph")
     watch.over(learned, "on_rollout_start", "graph")
+    watch.over(learned, "on_training_end", "graph")
+    before = model.num_timesteps + learned.explored_steps
     with watch.running():
-        model.learn(
-            rows * turns * config.graph_every,
-            callback=learned,
-            reset_num_timesteps=False,
-            log_interval=None,
-        )
-    return watch.shares("sb3-ppo", rows * turns * config.graph_every)
+        train(rollouts)
+    return watch.shares("sb3-ppo", model.num_timesteps + learned.explored_steps - before)
 
 
 class _Stopwatch:
@@ -309,7 +307,8 @@ def findings(results: Results) -> Findings:
         "median of its turns, the tables show the interquartile mean over repeats. One thread: "
         "processor time; two: wall clock.",
         "Each at its best: the fastest batch setting of each, by threads.",
-        "Profile: default options, graph learning on, evaluations off. forward is the policy in "
+        "Profile: default options, graph learning on, evaluations off, steps of exploring "
+        "environments counted. forward is the policy in "
         "the rollout; graph is storing transitions, exploring (SB3 only: there it is the "
         "callback's; ours explores in env) and learning; other is everything else.",
     ]
@@ -478,7 +477,7 @@ def main(device: str, turns: int) -> None:
     """Print the rates of every batch setting on a device as JSON; nothing is written."""
     _prepare()
     for batch in BATCHES:
-        found = rates(WORLD, device, turns, **_where(batch))
+        found = rates(device, turns, TURN_STEPS, **_where(batch))
         click.echo(json.dumps({"device": device, **_where(batch), **found}))
 
 

@@ -29,7 +29,7 @@ from causal_rl.envs import SCMEnvSpec
 from causal_rl.graphs import CausalGraph
 
 #: Environment steps of SAC between two gradient steps.
-SAC_STEPS_PER_UPDATE = 16
+SAC_STEPS_PER_UPDATE = 32
 
 # Figures of Tianshou's updates under Stable-Baselines3's tags, with their factor.
 _TAGS = {
