@@ -26,7 +26,7 @@ EXTRA = "ray"
 #: How often a cell is run again whose worker or machine died under it.
 RETRIES = 3
 
-_DIED = f"its worker died (killed, or out of memory), at {RETRIES + 1} attempts"
+_DIED = "its worker died (killed, or out of memory) at each of {} attempts; {}"
 _ANSWER_SECONDS = 10.0
 
 
@@ -104,7 +104,7 @@ class RayPool:
             # Not the cell, whose errors are in the report, but what is around it.
             return Report(None, " ".join(f"{type(error.cause).__name__}: {error.cause}".split()))
         except self.ray.exceptions.RayError as error:
-            return Report(None, f"{_DIED}; {type(error).__name__}")
+            return Report(None, _DIED.format(RETRIES + 1, type(error).__name__))
         return report
 
 

@@ -45,8 +45,15 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", list_benchmarks())
-def test_smoke(name: str, tmp_path: Path) -> None:
+# The loops that they run have tests of their own.
+SLOW = ("bridges", "train-speed")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in list_benchmarks()],
+)
+def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in ("graph-recovery", "world-recovery") and peers_missing:
         pytest.skip("needs the extra 'discovery'")
     if name == "agents" and importlib.util.find_spec("stable_baselines3") is None:
@@ -56,6 +63,7 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     if name in ("bridges", "train-speed"):
         for module in ("stable_baselines3", "tianshou"):
             pytest.importorskip(module, reason="needs the extras 'sb3' and 'tianshou'")
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # Tianshou's compile longer than they run here
     benchmark, out = find_benchmark(name), tmp_path / "out"
     done = run_benchmark(
         benchmark, out=out, smoke=True, jobs=1, console=Console(file=io.StringIO())
