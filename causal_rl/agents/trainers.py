@@ -14,7 +14,11 @@ from causal_rl.agents.options import AgentConfig, load_options
 
 
 def train(
-    config: AgentConfig, *, out: Path | None = None, console: Console | None = None
+    config: AgentConfig,
+    *,
+    out: Path | None = None,
+    console: Console | None = None,
+    pictures: bool = True,
 ) -> dict[str, Any]:
     """Train the agent of these options, by the loop they name, and write the run's folder.
 
@@ -22,6 +26,7 @@ def train(
         config: the options.
         out: the run's folder, absent or empty; default ``runs/<world>-seed<seed>-<time>``.
         console: where the progress bar and the tables go.
+        pictures: whether to draw; Stable-Baselines3's loops always do.
 
     Returns:
         What ``summary.json`` holds.
@@ -32,7 +37,7 @@ def train(
         MissingExtraError: the loop's library is not installed.
     """
     if not isinstance(config, TrainConfig) or config.algo not in SB3_ALGORITHMS:
-        return training.train(config, out=out, console=console)
+        return training.train(config, out=out, console=console, pictures=pictures)
     from causal_rl.agents.sb3 import train_sb3
 
     return train_sb3(config, SB3_ALGORITHMS[config.algo], out=out, console=console)

@@ -111,7 +111,11 @@ def default_folder(config: RunOptions) -> Path:
 
 
 def train(
-    config: AgentConfig, *, out: Path | None = None, console: Console | None = None
+    config: AgentConfig,
+    *,
+    out: Path | None = None,
+    console: Console | None = None,
+    pictures: bool = True,
 ) -> dict[str, Any]:
     """Train from the start and write the run's folder.
 
@@ -119,6 +123,7 @@ def train(
         config: the options of either agent.
         out: the run's folder, absent or empty; default `default_folder`.
         console: where the progress bar and the tables go; default standard error and output.
+        pictures: whether to draw; False saves seconds where nobody will look at the folder.
 
     Returns:
         What ``summary.json`` holds.
@@ -135,6 +140,7 @@ def train(
             "use --resume"
         )
     run = _prepare(config, begins=True)
+    run.pictures = pictures
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -211,6 +217,7 @@ class _Run:
     algorithm: Algorithm5 | PlannerAgent
     teacher: PlannerAgent | None = None
     seconds: float = 0.0
+    pictures: bool = True
     graph_figures: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def score_graph(self) -> CausalGraph | None:
@@ -278,7 +285,7 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
             fps = (progress.env_steps - first_step) / max(elapsed, 1e-9)
             progress.figures["time/fps"] = fps
             graph = run.score_graph() if progress.graph_changed else None
-            if graph is not None:
+            if graph is not None and run.pictures:
                 logger.graph(graph, truth, progress.env_steps)
             progress.figures |= run.graph_figures
             current.history.append({"env_steps": float(progress.env_steps), **progress.figures})
@@ -323,13 +330,15 @@ def _finish(
     run.seconds = before + time.perf_counter() - started
     graph.save(folder / GRAPH_FILE)
     algorithm.store.all().save(folder / "transitions.npz")
-    save_figure(graph.plot_comparison(truth), folder / "graph.png")
-    curve = plot_learning_curve(algorithm.history, yardsticks)
     if isinstance(algorithm, PlannerAgent):
         algorithm.write(folder)
-        for axes in curve.axes:  # its steps of learning double
-            axes.set_xscale("log")
-    save_figure(curve, folder / "learning_curve.png")
+    if run.pictures:
+        save_figure(graph.plot_comparison(truth), folder / "graph.png")
+        curve = plot_learning_curve(algorithm.history, yardsticks)
+        if isinstance(algorithm, PlannerAgent):
+            for axes in curve.axes:  # its steps of learning double
+                axes.set_xscale("log")
+        save_figure(curve, folder / "learning_curve.png")
     summary = summarise(run, float(returns.mean()), yardsticks, rows)
     atomic_write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     print_report(console, summary, folder)

@@ -87,7 +87,7 @@ def train_cell(cell: Cell) -> Iterator[tuple[Path, Row]]:
     config = parse_options(cell.part("train"))
     with tempfile.TemporaryDirectory(prefix="causal_rl-benchmark-") as temporary:
         folder = Path(temporary) / "run"
-        summary = train(config, out=folder, console=Console(quiet=True))
+        summary = train(config, out=folder, console=Console(quiet=True), pictures=False)
         yield folder, {name: _plain(summary[name]) for name in _FIGURES}
 
 
