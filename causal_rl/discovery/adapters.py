@@ -178,7 +178,13 @@ class DagmaLearner(PooledLearner):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the peers' progress bars, and undo what importing gcastle does to the root logger."""
+    """Silence the peers' progress bars, and undo what importing gcastle does to the process.
+
+    It configures the root logger and makes float64 the default dtype of torch.
+    """
+    import torch
+
+    dtype = torch.get_default_dtype()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     silent = logging.NullHandler()
@@ -187,5 +193,6 @@ def _quiet() -> Iterator[None]:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        torch.set_default_dtype(dtype)
         root.handlers = handlers
         root.setLevel(level)

@@ -240,7 +240,9 @@ def start_and_hold(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *
     """A command in a process of its own, held in its third cell; and its worker's pid."""
     script = tmp_path / "command.py"
     script.write_text(
-        "import sys\n"
+        "import signal, sys\n"
+        # A shell that starts the tests in the background makes their children deaf to it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.path[:0] = [{str(HERE)!r}]\n"
         "if __name__ == '__main__':\n"
         "    import fake_cells, test_benchmark_machinery as t\n"

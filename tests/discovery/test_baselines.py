@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from causal_rl.discovery import Transitions, make_learner
 from causal_rl.discovery.adapters import DagmaLearner
@@ -80,6 +81,7 @@ def test_adapters_find_the_chain_on_raw_scales(name: str, capsys: pytest.Capture
     assert graph.contemporaneous_weights[1, 2] == pytest.approx(-2.0, abs=0.2)
     assert np.array_equal(data.next_state, before)
     assert logging.getLogger().handlers == handlers
+    assert torch.get_default_dtype() == torch.float32
     printed = capsys.readouterr()
     assert printed.out + printed.err == ""
 
