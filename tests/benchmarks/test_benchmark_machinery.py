@@ -131,6 +131,7 @@ def test_one_command_writes_everything_and_parallel_equals_serial(
         assert private not in written
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_summary_averages_over_seeds(fake: Benchmark, tmp_path: Path) -> None:
     go(fake, tmp_path / "out", seeds=4, jobs=2)
     rows = {(r["kind"], r["metric"]): r for r in read(tmp_path / "out" / "summary.csv")}
@@ -143,6 +144,7 @@ def test_summary_averages_over_seeds(fake: Benchmark, tmp_path: Path) -> None:
     assert ("a", "missing") not in rows
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_repeating_more_seeds_and_changed_settings(
     fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ def test_repeating_more_seeds_and_changed_settings(
     assert len(read(out / "set_aside.csv")) == 4
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_a_failing_cell_is_named_and_the_others_go_on(
     fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +310,7 @@ def test_a_killed_command_continues_without_recomputing(
     assert read(out / "curves.csv") == read(whole / "curves.csv")
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_index_lists_the_results_of_a_folder(
     fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +352,7 @@ def test_bad_folders_are_refused(fake: Benchmark, tmp_path: Path) -> None:
         go(fake, tmp_path / "foreign")
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_only_some_cells(fake: Benchmark, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = go(fake, out, only={"kind": ["b"], "seed": ["0", "1"]})
@@ -398,6 +403,7 @@ def test_identity_of_a_cell() -> None:
     assert cell.part("train") == {"steps": 3}
 
 
+@pytest.mark.usefixtures("cells_here")
 def test_a_cell_must_return_an_outcome(fake: Benchmark, tmp_path: Path) -> None:
     import fake_cells
 

@@ -6,25 +6,16 @@ import csv
 import importlib.util
 import io
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from causal_rl.benchmarks import (
-    Cell,
-    find_benchmark,
-    list_benchmarks,
-    results,
-    run_benchmark,
-)
+from causal_rl.benchmarks import find_benchmark, list_benchmarks, run_benchmark
 from causal_rl.benchmarks.attention import BASE, LABELS, PASSES, SMOKE_SHAPES
 from causal_rl.benchmarks.graph_recovery import run
 from causal_rl.benchmarks.learners import METHODS
-from causal_rl.benchmarks.pool import CellFunction, Reports, run_cell
 from causal_rl.benchmarks.recordings import record, score, state_columns
 from causal_rl.benchmarks.world_recovery import SMOKE_WORLDS
 from causal_rl.envs import resolve_spec
@@ -54,16 +45,6 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-class HerePool:
-    """Cells in this process: a fresh one for each costs seconds, and has tests of its own."""
-
-    jobs = 1
-
-    def run(self, function: CellFunction, cells: Sequence[Cell]) -> Reports:
-        for cell in cells:
-            yield cell, run_cell(function, cell)
-
-
 # The loops that they run have tests of their own.
 SLOW = ("bridges", "train-speed")
 
@@ -72,6 +53,7 @@ SLOW = ("bridges", "train-speed")
     "name",
     [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in list_benchmarks()],
 )
+@pytest.mark.usefixtures("cells_here")
 def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in ("graph-recovery", "world-recovery") and peers_missing:
         pytest.skip("needs the extra 'discovery'")
@@ -83,7 +65,6 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for module in ("stable_baselines3", "tianshou"):
             pytest.importorskip(module, reason="needs the extras 'sb3' and 'tianshou'")
         monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # Tianshou's compile longer than they run here
-    monkeypatch.setattr(results, "_open_pool", lambda ray, jobs: nullcontext(HerePool()))
     benchmark, out = find_benchmark(name), tmp_path / "out"
     done = run_benchmark(
         benchmark, out=out, smoke=True, jobs=1, console=Console(file=io.StringIO())
