@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -106,13 +107,17 @@ def print_report(console: Console, summary: Mapping[str, Any], folder: Path) -> 
 
 
 def plot_learning_curve(
-    history: Sequence[Mapping[str, float]], yardsticks: Yardsticks | None
+    history: Sequence[Mapping[str, float]],
+    yardsticks: Yardsticks | None,
+    *,
+    log_steps: bool = False,
 ) -> Figure:
     """Return and graph error over environment steps.
 
     Args:
         history: rows with "env_steps" and TensorBoard tags, as ``Algorithm5.history``.
         yardsticks: horizontal lines; None draws none.
+        log_steps: draw steps on a logarithmic axis, for agents that learn at doubling steps.
 
     Returns:
         A figure of two panels.
@@ -148,6 +153,12 @@ def plot_learning_curve(
     right.set_ylim(-0.05 * max(top, 1.0), 1.1 * max(top, 1.0))
     right.yaxis.get_major_locator().set_params(integer=True)
     right.legend(fontsize=8)
+    if log_steps:
+        for axis in (left.xaxis, right.xaxis):
+            axis.axes.set_xscale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axis.set_minor_formatter(NullFormatter())
     return figure
 
 

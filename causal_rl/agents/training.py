@@ -334,10 +334,8 @@ def _finish(
         algorithm.write(folder)
     if run.pictures:
         save_figure(graph.plot_comparison(truth), folder / "graph.png")
-        curve = plot_learning_curve(algorithm.history, yardsticks)
-        if isinstance(algorithm, PlannerAgent):
-            for axes in curve.axes:  # its steps of learning double
-                axes.set_xscale("log")
+        doubling = isinstance(algorithm, PlannerAgent)
+        curve = plot_learning_curve(algorithm.history, yardsticks, log_steps=doubling)
         save_figure(curve, folder / "learning_curve.png")
     summary = summarise(run, float(returns.mean()), yardsticks, rows)
     atomic_write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
