@@ -441,47 +441,57 @@ class Algorithm5:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
         return {
-            "policy": self.snapshot_policy(),
+            **self._learned_state(),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "learner": self.learner.state_dict(),
-            "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
-            "store": self.store.state_dict(),
             "normaliser": self.normaliser.state_dict(),
             "rng": self.rng.bit_generator.state,
             "shuffle": self.shuffle.get_state(),
             "sampler": self.sampler.get_state(),
             "env": self.env.get_state(),
             "observation": self._current().copy(),
-            "env_steps": self.progress.env_steps,
-            "iteration": self.progress.iteration,
-            "episode_returns": list(self.episode_returns),
-            "running_return": self._running_return.copy(),
-            "history": [dict(row) for row in self.history],
-            "best": self.best,
             **({} if self.watch is None else {"watch": self.watch.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was called, as if the run had not stopped."""
         self.policy.load_state_dict(state["policy"])
+        self._load_learned_state(state)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.learner.load_state_dict(state["learner"])
-        graph = state["learned_graph"]
-        self.learned_graph = None if graph is None else CausalGraph.from_dict(graph)
-        self.store.load_state_dict(state["store"])
         self.normaliser.load_state_dict(state["normaliser"])
         self.rng.bit_generator.state = state["rng"]
         self.shuffle.set_state(state["shuffle"])
         self.sampler.set_state(state["sampler"])
         self.env.set_state(state["env"])
         self._observation = np.array(state["observation"])
+        if self.watch is not None:
+            self.watch.load_state_dict(state["watch"])
+
+    def _learned_state(self) -> dict[str, Any]:
+        """What a run has learned and counted, whichever library's loop it runs in."""
+        return {
+            "policy": self.snapshot_policy(),
+            "learner": self.learner.state_dict(),
+            "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
+            "store": self.store.state_dict(),
+            "env_steps": self.progress.env_steps,
+            "iteration": self.progress.iteration,
+            "episode_returns": list(self.episode_returns),
+            "running_return": self._running_return.copy(),
+            "history": [dict(row) for row in self.history],
+            "best": self.best,
+        }
+
+    def _load_learned_state(self, state: dict[str, Any]) -> None:
+        """Take over what `_learned_state` gave; the policy is the loop's to load."""
+        self.learner.load_state_dict(state["learner"])
+        graph = state["learned_graph"]
+        self.learned_graph = None if graph is None else CausalGraph.from_dict(graph)
+        self.store.load_state_dict(state["store"])
         self.progress = Progress(env_steps=state["env_steps"], iteration=state["iteration"])
         self.episode_returns = list(state["episode_returns"])
         self._running_return = np.array(state["running_return"])
         self.history = [dict(row) for row in state["history"]]
         self.best = state["best"]
-        if self.watch is not None:
-            self.watch.load_state_dict(state["watch"])
 
     # --- small helpers -----------------------------------------------------------------------
 

@@ -110,6 +110,21 @@ def default_folder(config: RunOptions) -> Path:
     return Path("runs") / f"{world}-seed{config.seed}-{stamp}"
 
 
+def make_folder(folder: Path, config: RunOptions) -> None:
+    """Make a run's folder and write its options there.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"out must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from error
+    _write_config(folder, config)
+
+
 def train(
     config: AgentConfig,
     *,
@@ -141,13 +156,7 @@ def train(
         )
     run = _prepare(config, begins=True)
     run.pictures = pictures
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"out must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
-        ) from error
-    _write_config(folder, config)
+    make_folder(folder, config)
     return _execute(run, folder, console or Console())
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
-from causal_rl.benchmarks.recordings import record, score, state_columns
+from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
@@ -84,7 +84,7 @@ def run(cell: Cell) -> Outcome:
         seed=int(world["graph_seed"]),
         interventions=True,
     )
-    data = state_columns(recorded[: int(cell.parameters["rows"] or 0)])
+    data = recorded[: int(cell.parameters["rows"] or 0)].without_contexts()
     import_first(method, options)
     learner = make_learner(method.learner, **options)
     started = time.process_time()

@@ -42,19 +42,6 @@ def record(spec: SCMEnvSpec, rows: int, *, seed: int, interventions: bool) -> Tr
     )
 
 
-def state_columns(transitions: Transitions) -> Transitions:
-    """The same rows over state and action variables alone: no goal, no reward."""
-    keep = [i for i, kind in enumerate(transitions.kinds) if kind in ("state", "action")]
-    return Transitions(
-        state=transitions.state[:, keep],
-        next_state=transitions.next_state[:, keep],
-        do_target=transitions.do_target[:, keep],
-        do_value=transitions.do_value[:, keep],
-        names=[transitions.names[i] for i in keep],
-        kinds=[transitions.kinds[i] for i in keep],
-    )
-
-
 def score(graph: CausalGraph, truth: CausalGraph, *, lagged: bool = True) -> Row:
     """Scores of a graph as a cell's figures.
 

@@ -28,7 +28,6 @@ from causal_rl.agents.transfer import (
     graph_shape,
     greedy_controller,
     method_evidence,
-    without_contexts,
 )
 from causal_rl.benchmarks.cells import Row
 from causal_rl.benchmarks.report import Mark, decide, markdown_table
@@ -124,7 +123,7 @@ def act(
     for world in use["control_worlds"]:
         for n in use["control_sizes"]:
             spec, options = control_world(world, int(n), seed, family, split)
-            data = without_contexts(record(spec, int(use["control_rows"]), seed=seed))
+            data = record(spec, int(use["control_rows"]), seed=seed).without_contexts()
             graph = make_learner("interventional").fit(data)
             evidence = method_evidence("ecam" if network is None else network.method, data, graph)
             if network is None:

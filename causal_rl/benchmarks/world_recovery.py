@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
-from causal_rl.benchmarks.recordings import record, score, state_columns
+from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.report import Findings, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
@@ -82,10 +82,10 @@ def _data(cell: Cell) -> tuple[Transitions, CausalGraph, Row]:
     if world in GYM_DYNAMICS:
         known = GYM_DYNAMICS[world]
         drawn = random_transitions(known, rows, np.random.default_rng(seed))
-        return state_columns(drawn), known.causal_graph, {}
+        return drawn.without_contexts(), known.causal_graph, {}
     spec = resolve_spec(world, **cell.part("world"))
     recorded = record(spec, rows, seed=seed, interventions=True)
-    return state_columns(recorded), spec.causal_graph, {**sortability(spec)}
+    return recorded.without_contexts(), spec.causal_graph, {**sortability(spec)}
 
 
 def findings(results: Results) -> Findings:

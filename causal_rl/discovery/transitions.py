@@ -156,6 +156,18 @@ class Transitions:
             )
         return self._from({k: v if v is None else v[rows] for k, v in self._arrays().items()})
 
+    def without_contexts(self) -> Transitions:
+        """The same rows over the variables that change within an episode, without rewards."""
+        keep = [i for i, kind in enumerate(self.kinds) if kind != "context"]
+        return Transitions(
+            state=self.state[:, keep],
+            next_state=self.next_state[:, keep],
+            do_target=self.do_target[:, keep],
+            do_value=self.do_value[:, keep],
+            names=[self.names[i] for i in keep],
+            kinds=[self.kinds[i] for i in keep],
+        )
+
     @classmethod
     def concatenate(cls, parts: Iterable[Transitions]) -> Self:
         """One after another, in the order given.

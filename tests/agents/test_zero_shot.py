@@ -18,7 +18,6 @@ from causal_rl.agents.transfer import (
     meet_world,
     train_predictor,
     training_worlds,
-    without_contexts,
 )
 from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.envs import SCMEnvSpec, record, resolve_spec, scale_noise
@@ -53,7 +52,7 @@ def test_a_little_training_predicts_unseen_worlds_of_another_size(predictor: DoP
 
 def test_greedy_control_earns_more_than_doing_nothing() -> None:
     spec = world()
-    data = without_contexts(record(spec, 500, seed=0))
+    data = record(spec, 500, seed=0).without_contexts()
     assert data.names == tuple(f"X{i + 1}" for i in range(5))
     model = FittedSCM(fit_evidence(data, spec.causal_graph), curved=True)
     acting = greedy_controller(spec, model.predict)

@@ -16,7 +16,7 @@ from causal_rl.benchmarks import find_benchmark, list_benchmarks, run_benchmark
 from causal_rl.benchmarks.attention import BASE, LABELS, PASSES, SMOKE_SHAPES
 from causal_rl.benchmarks.graph_recovery import run
 from causal_rl.benchmarks.learners import METHODS
-from causal_rl.benchmarks.recordings import record, score, state_columns
+from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.world_recovery import SMOKE_WORLDS
 from causal_rl.envs import resolve_spec
 from causal_rl.errors import MissingExtraError
@@ -193,7 +193,7 @@ def test_recordings() -> None:
     goal = data.names.index("goal")
     # A goal is held in its episode, so no kept row joins two episodes.
     np.testing.assert_array_equal(data.state[:, goal], data.next_state[:, goal])
-    states = state_columns(data)
+    states = data.without_contexts()
     assert states.names == tuple(name for name in data.names if name != "goal")
     assert states.reward is None
     truth = spec.causal_graph

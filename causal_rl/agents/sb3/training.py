@@ -13,7 +13,6 @@ from typing import Any, cast, get_args
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
@@ -39,13 +38,13 @@ from causal_rl.agents.sb3.env import ActionForm, SCMVecEnv, action_translator
 from causal_rl.agents.sb3.policy import ECAMFeaturesExtractor, ECAMPolicy
 from causal_rl.agents.tensorboard import LOG_FOLDER
 from causal_rl.agents.training import (
-    CONFIG_FILE,
     FINAL_SEED_OFFSET,
     GRAPH_FILE,
     SUMMARY_FILE,
     default_folder,
     load_config,
     load_world,
+    make_folder,
     resolve_device,
 )
 from causal_rl.envs import SCMEnvSpec, resolve_spec
@@ -124,14 +123,7 @@ def train_sb3(
         set_graph=config.graph == "learned" and config.encoder in ("ecam", "masked-mlp"),
         oracle=True,
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"out must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
-        ) from error
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    atomic_write_text(folder / CONFIG_FILE, text)
+    make_folder(folder, config)
     model.set_logger(configure(str(folder / LOG_FOLDER), ["tensorboard"]))
     shown = console or Console()
     with progress_display(shown, config.steps, 0) as show:

@@ -166,19 +166,7 @@ class TianshouAlgorithm5(Algorithm5):
             "random": _random_states(self.device) if self._inside else self._random,
             "started": self._started,
         }
-        return {
-            "policy": self.snapshot_policy(),
-            "tianshou": pickle.dumps(own),
-            "learner": self.learner.state_dict(),
-            "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
-            "store": self.store.state_dict(),
-            "env_steps": self.progress.env_steps,
-            "iteration": self.progress.iteration,
-            "episode_returns": list(self.episode_returns),
-            "running_return": self._running_return.copy(),
-            "history": [dict(row) for row in self.history],
-            "best": self.best,
-        }
+        return {**self._learned_state(), "tianshou": pickle.dumps(own)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was called, as if the run had not stopped."""
@@ -197,16 +185,7 @@ class TianshouAlgorithm5(Algorithm5):
                 collector.reset_env()  # goes on with the episodes
         self._random = own["random"]
         self._started = own["started"]
-        self.learner.load_state_dict(state["learner"])
-        graph = state["learned_graph"]
-        self.learned_graph = None if graph is None else CausalGraph.from_dict(graph)
-        self.store.load_state_dict(state["store"])
-        self.progress.env_steps = state["env_steps"]
-        self.progress.iteration = state["iteration"]
-        self.episode_returns = list(state["episode_returns"])
-        self._running_return = np.array(state["running_return"])
-        self.history = [dict(row) for row in state["history"]]
-        self.best = state["best"]
+        self._load_learned_state(state)
 
     # --- acting and updating -----------------------------------------------------------------
 

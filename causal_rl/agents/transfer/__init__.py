@@ -28,7 +28,6 @@ from causal_rl.agents.transfer.zero_shot import (
     ZeroShotAgent,
     greedy_controller,
     meet_world,
-    without_contexts,
 )
 
 __all__ = [
@@ -54,5 +53,4 @@ __all__ = [
     "random_transitions",
     "train_predictor",
     "training_worlds",
-    "without_contexts",
 ]

@@ -13,7 +13,7 @@ from causal_rl.agents.evaluation import Controller
 from causal_rl.agents.transfer.do_prediction import DoPredictor
 from causal_rl.agents.transfer.family_training import method_evidence
 from causal_rl.agents.transfer.mechanism_evidence import MechanismEvidence
-from causal_rl.discovery import Transitions, make_learner
+from causal_rl.discovery import make_learner
 from causal_rl.envs import SCMEnvSpec, record
 from causal_rl.graphs import CausalGraph
 
@@ -72,7 +72,7 @@ def meet_world(
         ValueError: as `record`, `fit_evidence`, `make_learner` and `greedy_controller`.
     """
     _refuse_hidden(spec)
-    data = without_contexts(record(spec, rows, seed=seed))
+    data = record(spec, rows, seed=seed).without_contexts()
     known = make_learner(learner).fit(data) if graph is None else graph
     evidence = method_evidence(predictor.method, data, known)
 
@@ -127,23 +127,6 @@ def greedy_controller(spec: SCMEnvSpec, predict: Prediction, *, points: int = 8)
         return best
 
     return control
-
-
-def without_contexts(transitions: Transitions) -> Transitions:
-    """The same rows over the variables that change within an episode, without rewards.
-
-    Args:
-        transitions: of any world.
-    """
-    keep = [i for i, kind in enumerate(transitions.kinds) if kind != "context"]
-    return Transitions(
-        state=transitions.state[:, keep],
-        next_state=transitions.next_state[:, keep],
-        do_target=transitions.do_target[:, keep],
-        do_value=transitions.do_value[:, keep],
-        names=[transitions.names[i] for i in keep],
-        kinds=[transitions.kinds[i] for i in keep],
-    )
 
 
 def _refuse_hidden(spec: SCMEnvSpec) -> None:
