@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from causal_rl.agents.algorithm5 import Algorithm5, Progress
+from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint, world_identity
 from causal_rl.agents.config import TrainConfig
+from causal_rl.agents.counterfactual_data import CounterfactualData
 from causal_rl.agents.evaluation import (
     Controller,
     Yardsticks,
@@ -30,6 +31,7 @@ from causal_rl.agents.planner import Plan, SCMPlanner
 from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.policy import ActorCritic, GraphMLP, PolicyOutput, policy_view
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
+from causal_rl.agents.progress import Progress
 from causal_rl.agents.reporting import (
     graph_rows,
     graph_table,
@@ -38,7 +40,13 @@ from causal_rl.agents.reporting import (
     return_table,
     save_figure,
 )
-from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
+from causal_rl.agents.rollout import (
+    ReturnNormaliser,
+    RolloutBatch,
+    RolloutRecorder,
+    RolloutTransitions,
+    generalised_advantages,
+)
 from causal_rl.agents.store import TransitionStore
 from causal_rl.agents.tensorboard import RunLogger
 from causal_rl.agents.trainers import evaluate_agent, train, trained_by
@@ -58,6 +66,7 @@ __all__ = [
     "AgentEvaluation",
     "Algorithm5",
     "Controller",
+    "CounterfactualData",
     "GraphMLP",
     "Interrupted",
     "Plan",
@@ -67,6 +76,8 @@ __all__ = [
     "ProtocolEvaluation",
     "ReturnNormaliser",
     "RolloutBatch",
+    "RolloutRecorder",
+    "RolloutTransitions",
     "RunLogger",
     "SCMPlanner",
     "TrainConfig",

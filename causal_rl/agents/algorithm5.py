@@ -11,53 +11,35 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from causal_rl.agents.adaptation.run_watch import RunWatch
 from causal_rl.agents.config import TrainConfig
+from causal_rl.agents.counterfactual_data import CounterfactualData
 from causal_rl.agents.evaluation import Controller, evaluate, policy_controller
+from causal_rl.agents.fixed_graph import fixed_graph
 from causal_rl.agents.policy import ActorCritic
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update
-from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, generalised_advantages
+from causal_rl.agents.progress import Progress, graph_figures
+from causal_rl.agents.rollout import ReturnNormaliser, RolloutBatch, RolloutRecorder
 from causal_rl.agents.store import TransitionStore
 from causal_rl.discovery import Transitions, make_learner
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
-from causal_rl.envs.recording import VectorStep, vector_step, vector_transitions
+from causal_rl.envs.recording import (
+    VectorStep,
+    transitions_step,
+    vector_step,
+    vector_transitions,
+)
 from causal_rl.graphs import CausalGraph
-
-if TYPE_CHECKING:
-    from causal_rl.agents.adaptation.repair import RepairRecord
-    from causal_rl.agents.adaptation.run_watch import RunWatch
 
 # Seeds of the run's own streams, apart from one another and from those of the environments.
 _EVAL_SEED_OFFSET = 500_000
-
-
-@dataclass
-class Progress:
-    """Where a run stands, and the figures of its last iteration.
-
-    Attributes:
-        env_steps: environment steps taken, warm-up and exploration included.
-        iteration: rollouts taken.
-        figures: scalar figures of the last iteration by TensorBoard tag.
-        graph_changed: whether the last iteration changed the learned graph.
-        evaluated: whether the last iteration evaluated the policy.
-        repairs: what the watch did about broken mechanisms in the last iteration.
-    """
-
-    env_steps: int = 0
-    iteration: int = 0
-    figures: dict[str, float] = field(default_factory=dict)
-    graph_changed: bool = False
-    evaluated: bool = False
-    repairs: list[RepairRecord] = field(default_factory=list)
 
 
 class Algorithm5:
@@ -67,7 +49,7 @@ class Algorithm5:
         spec: the world; its truth is read only where ``config.graph`` is "oracle".
         config: the options.
         graph: the fixed graph for the encoder where ``config.graph`` names a file; over the
-            observed variables and the reward.
+            observed variables and the reward. None reads the file.
         device: device of the networks.
 
     Attributes:
@@ -105,9 +87,16 @@ class Algorithm5:
         )
         self.learner = make_learner(config.learner, reward_node=True)
         self.learned_graph: CausalGraph | None = None
-        self.watch = self._new_watch()
+        self.watch: RunWatch | None = None
+        if config.watch:
+            self.watch = RunWatch(config.watch, config.steps, relearn_rows=config.warmup_steps)
+        self.counterfactuals: CounterfactualData | None = None
+        if config.counterfactuals:
+            self.counterfactuals = CounterfactualData(
+                spec, seed=config.seed, noise=config.counterfactual_noise
+            )
         # Line 3: G is all ones until there is something better.
-        self.fixed_graph = self._fixed_graph(graph)
+        self.fixed_graph = fixed_graph(config, spec, graph)
         if self.fixed_graph is not None:
             self.policy.set_graph(self.fixed_graph, self.names)
         self.store = TransitionStore(config.store_size)  # line 4: D = {}
@@ -139,7 +128,7 @@ class Algorithm5:
         # A planner's rows, where one taught the policy, stand for the warm-up's.
         warm_up = config.warmup_steps if config.warm_start == "none" else 0
         while self.progress.env_steps < min(warm_up, config.steps):
-            self._begin_iteration()
+            self.progress.begin()
             self._warm_up()
             self._learn_graph()
             if not observer(self):
@@ -150,11 +139,13 @@ class Algorithm5:
             # The policy's first episodes are whole ones.
             self._observation, _ = self.env.reset()
         while self.progress.env_steps < config.steps:  # line 5: for each episode
-            self._begin_iteration()
+            self.progress.begin()
             started = time.perf_counter()
-            batch = self._rollout()  # lines 6-12
+            batch, steps = self._rollout()  # lines 6-12
             acted = time.perf_counter()
             self._update_policy(batch)  # lines 13-24
+            if config.policy_update != "paper":  # which has updated on those of its mini-batches
+                self._update_on_counterfactuals(steps)
             if self.watch is not None:
                 self._watch_mechanisms(self.watch)
             updated = time.perf_counter()
@@ -173,11 +164,6 @@ class Algorithm5:
                 return False
         return True
 
-    def _begin_iteration(self) -> None:
-        self.progress.figures = {}
-        self.progress.graph_changed = self.progress.evaluated = False
-        self.progress.repairs = []
-
     # --- lines 5-12: act and store -----------------------------------------------------------
 
     def _warm_up(self) -> None:
@@ -187,55 +173,26 @@ class Algorithm5:
         )
         self._store([self._step(action) for action in actions])
 
-    def _rollout(self) -> RolloutBatch:
+    def _rollout(self) -> tuple[RolloutBatch, list[VectorStep]]:
         """Act for ``rollout_steps`` steps; store every transition, return the policy's own."""
         config, acting = self.config, self.config.num_envs
-        columns: dict[str, list[torch.Tensor]] = defaultdict(list)
+        recorder = RolloutRecorder(self.policy, self.sampler, self.device)
         steps = []
         for _ in range(config.rollout_steps):
-            observation = self._tensor(self._current()[:acting])
-            action, log_prob, value = self.policy.act(observation, self.sampler)  # lines 7-9
-            joint = np.concatenate(
-                [self.policy.unflatten(action), self._random_actions(config.explore_envs)]
-            )
-            step = self._step(joint)  # line 10
-            steps.append(step)
+            chosen = recorder.act(self._current()[:acting])  # lines 7-9
+            step = self._step(np.concatenate([chosen, self._random_actions(config.explore_envs)]))
+            steps.append(step)  # line 10
             done = (step.terminated | step.truncated)[:acting]
             self._track_returns(step.reward[:acting], done)
-            reward = self.normaliser(step.reward[:acting], done)
-            for key, item in {
-                "observation": observation,
-                "action": action,
-                "log_prob": log_prob,
-                "value": value,
-                "reward": self._tensor(reward),
-                "reached": self._tensor(step.next_state[:acting]),
-                "terminated": torch.as_tensor(step.terminated[:acting], device=self.device),
-                "done": torch.as_tensor(done, device=self.device),
-            }.items():
-                columns[key].append(item)
+            recorder.add(
+                self.normaliser(step.reward[:acting], done),
+                step.next_state[:acting],
+                step.terminated[:acting],
+                done,
+            )
         self._store(steps)  # line 11
-        stacked = {key: torch.stack(items) for key, items in columns.items()}
-        with torch.no_grad():  # line 15, for the states reached, before any reset
-            next_value = self.policy(stacked["reached"].flatten(0, 1)).value
-        advantage = generalised_advantages(  # lines 16-17
-            stacked["reward"],
-            stacked["value"],
-            next_value.view_as(stacked["value"]),
-            stacked["terminated"],
-            stacked["done"],
-            gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-        )
-        flat = {key: item.flatten(0, 1) for key, item in stacked.items()}
-        return RolloutBatch(
-            observation=flat["observation"],
-            action=flat["action"],
-            log_prob=flat["log_prob"],
-            value=flat["value"],
-            advantage=advantage.flatten(),
-            value_target=advantage.flatten() + flat["value"],
-        )
+        batch = recorder.batch(gamma=config.gamma, gae_lambda=config.gae_lambda)  # lines 15-17
+        return batch, [step.environments(slice(acting)) for step in steps]
 
     def _step(self, action: NDArray[np.int64]) -> VectorStep:
         """One step of every environment, with the states reached before any reset."""
@@ -288,16 +245,49 @@ class Algorithm5:
             raise ValueError("the replay buffer holds no actions or rewards")
         flat = sample.action[:, 0] * self.policy.n_values + sample.action[:, 1]
         flat[sample.action[:, 0] == 0] = 0  # every "no intervention" is the same action
-        scale = np.sqrt(self.normaliser.variance + 1e-8) if self.normaliser.enabled else 1.0
-        return paper_update(
+        figures = paper_update(
             self.policy,
             self.optimizer,
             self._tensor(sample.state),
             torch.as_tensor(flat, dtype=torch.int64, device=self.device),
-            self._tensor(sample.reward / scale),
+            self._tensor(sample.reward / self.normaliser.scale),
             self._tensor(sample.next_state),
             self.config,
         )
+        if self.counterfactuals is not None:
+            self._update_on_counterfactuals([transitions_step(sample)])
+        return figures
+
+    # --- counterfactual data (not in the printed algorithm) ----------------------------------
+
+    def _update_on_counterfactuals(self, steps: list[VectorStep]) -> None:
+        """Update again on what would have been had the policy, as it is now, acted in ``steps``."""
+        config, data = self.config, self.counterfactuals
+        if data is None:
+            return
+        for _ in range(config.counterfactuals):
+            recorder = RolloutRecorder(self.policy, self.sampler, self.device)
+            if not data.replay(steps, recorder, self.normaliser):
+                break
+            rows = self._update_on(recorder)
+            self.progress.figures["counterfactual/rows"] = (
+                self.progress.figures.get("counterfactual/rows", 0.0) + rows
+            )
+
+    def _update_on(self, recorder: RolloutRecorder) -> int:
+        """One policy update on a rollout beside the run's own; how many rows it had."""
+        config = self.config
+        if config.policy_update == "paper":
+            told = recorder.transitions()
+            paper_update(
+                self.policy, self.optimizer, told.observation, told.action, told.reward,
+                told.reached, config,
+            )  # fmt: skip
+            return len(told.action)
+        batch = recorder.batch(gamma=config.gamma, gae_lambda=config.gae_lambda)
+        update = ppo_update if config.policy_update == "ppo" else a2c_update
+        update(self.policy, self.optimizer, batch, config, self.shuffle)
+        return len(batch)
 
     # --- lines 25-35: learn the graph --------------------------------------------------------
 
@@ -321,33 +311,22 @@ class Algorithm5:
         if self.watch is not None:
             graph = self.watch.reconcile(graph, len(fresh))
         self._show_graph(graph)
+        if self.counterfactuals is not None:
+            self.counterfactuals.learn(self.store.all(), graph)
 
     def _show_graph(self, graph: CausalGraph) -> None:
         """Let the encoder read a graph from now on, unless it reads a fixed one."""
         before = self.learned_graph
         self.progress.graph_changed |= before is None or before != graph
-        churn = differing_edges(before, graph)
         self.learned_graph = graph
         if self.fixed_graph is None and self.progress.graph_changed:
             self.policy.set_graph(graph, self.names)
-        cells = graph.n * (graph.n - 1)
         self.progress.figures |= {
-            "causal/edges_contemporaneous": float(graph.contemporaneous.sum()),
-            "causal/edges_lagged": float(graph.lagged.sum()),
-            "causal/density": float(graph.contemporaneous.sum()) / max(cells, 1),
-            "causal/edge_churn": float(churn),
+            **graph_figures(before, graph),
             "causal/variables_read": float(self.policy.variables_read),
         }
 
     # --- a mechanism that breaks (not in the paper) ------------------------------------------
-
-    def _new_watch(self) -> RunWatch | None:
-        config = self.config
-        if not config.watch:
-            return None
-        from causal_rl.agents.adaptation.run_watch import RunWatch
-
-        return RunWatch(config.watch, config.steps, relearn_rows=config.warmup_steps)
 
     def _watch_mechanisms(self, watch: RunWatch) -> None:
         """Name what broke and refit it; go on with the graph revised around it.
@@ -371,30 +350,10 @@ class Algorithm5:
             since = watch.restart(alarms) // (self.env.num_envs - first)
             self.store.keep_latest(max(since, 1) * self.env.num_envs)
             self.best = None  # it was the best in a world that is no more
+            if self.counterfactuals is not None:
+                self.counterfactuals.forget()
         if done and watch.graph is not None:
             self._show_graph(watch.graph)
-
-    def _fixed_graph(self, given: CausalGraph | None) -> CausalGraph | None:
-        """The graph that the encoder reads for good, or None where it reads the learned one."""
-        config = self.config
-        if config.graph == "learned":
-            return None
-        if config.graph == "oracle":
-            return self.spec.causal_graph
-        names = [*self.names, "reward"]
-        kinds = [*self.spec.observed_kinds, "reward"]
-        if config.graph == "full":
-            return CausalGraph.full(names, kinds)
-        if config.graph == "empty":
-            return CausalGraph.empty(names, kinds)
-        if given is None:
-            raise ValueError(f"graph {config.graph!r} names a file; pass its CausalGraph as graph=")
-        if set(given.names) - {"reward"} != set(self.names):
-            raise ValueError(
-                f"graph {config.graph!r} is over {', '.join(given.names)}; "
-                f"this world has {', '.join(self.names)}"
-            )
-        return given
 
     # --- lines 36-38: evaluate ---------------------------------------------------------------
 
@@ -450,6 +409,11 @@ class Algorithm5:
             "env": self.env.get_state(),
             "observation": self._current().copy(),
             **({} if self.watch is None else {"watch": self.watch.state_dict()}),
+            **(
+                {}
+                if self.counterfactuals is None
+                else {"counterfactuals": self.counterfactuals.state_dict()}
+            ),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -465,6 +429,8 @@ class Algorithm5:
         self._observation = np.array(state["observation"])
         if self.watch is not None:
             self.watch.load_state_dict(state["watch"])
+        if self.counterfactuals is not None:
+            self.counterfactuals.load_state_dict(state["counterfactuals"])
 
     def _learned_state(self) -> dict[str, Any]:
         """What a run has learned and counted, whichever library's loop it runs in."""
@@ -507,13 +473,3 @@ class Algorithm5:
     def _tensor(self, array: NDArray[np.floating]) -> torch.Tensor:
         # A copy: stored rows are read-only, which torch tensors cannot express.
         return torch.tensor(array, dtype=torch.float32, device=self.device)
-
-
-def differing_edges(before: CausalGraph | None, after: CausalGraph) -> int:
-    """Edges that only one of two graphs has; all of ``after`` where there was none before."""
-    if before is None:
-        return int(after.contemporaneous.sum() + after.lagged.sum())
-    return int(
-        (before.contemporaneous != after.contemporaneous).sum()
-        + (before.lagged != after.lagged).sum()
-    )

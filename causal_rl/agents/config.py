@@ -29,6 +29,7 @@ TianshouName = Literal["ppo", "sac"]
 #: Likewise of Tianshou's.
 TIANSHOU_ALGORITHMS: dict[str, TianshouName] = {"tianshou-ppo": "ppo", "tianshou-sac": "sac"}
 ModulationName = Literal["hard", "log", "scale"]
+CounterfactualNoise = Literal["stored", "fresh"]
 PoolingName = Literal["attention", "linear"]
 
 #: The agent of options that name none.
@@ -210,6 +211,15 @@ class TrainConfig(RunOptions):
         low=0.0,
         high=0.999,
     )
+    counterfactuals: int = _option(
+        0,
+        "Times that the policy acts anew in every rollout, as it would have gone in the learned "
+        "model under the same noise, and learns from it; 0 is off [rollouts].",
+        low=0,
+    )
+    counterfactual_noise: CounterfactualNoise = _option(
+        "stored", "Noise of these rollouts: stored (abducted) or, for comparison, fresh."
+    )
     store_size: int = _option(50_000, "Transitions kept (the latest) [transitions].", low=1)
 
     eval_every: int = _option(20, "Rollouts between two evaluations [rollouts].", low=1)
@@ -227,6 +237,8 @@ class TrainConfig(RunOptions):
             raise ValueError(f"warm_start must be none where algo is {self.algo!r}")
         if self.watch and (self.algo, self.warm_start) != ("own", "none"):
             raise ValueError("watch must be 0 where algo is not own or warm_start not none")
+        if self.counterfactuals and self.algo != "own":
+            raise ValueError(f"counterfactuals must be 0 where algo is {self.algo!r}")
         if self.watch and self.warmup_steps < _WATCH_WARMUP:
             raise ValueError(
                 f"warmup_steps must be at least {_WATCH_WARMUP} with watch, got {self.warmup_steps}"

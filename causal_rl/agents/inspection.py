@@ -114,8 +114,7 @@ def load_agent(folder: Path, *, device: str = "cpu") -> tuple[Algorithm5, SCMEnv
     config = load_config(folder)
     spec = resolve_spec(config.env, **config.world_kwargs)
     state = load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"]
-    graph = None if config.graph_file is None else CausalGraph.load(config.graph_file)
-    algorithm = Algorithm5(spec, config, graph=graph, device=resolve_device(device))
+    algorithm = Algorithm5(spec, config, device=resolve_device(device))
     best = state["best"]
     algorithm.policy.load_state_dict(state["policy"] if best is None else best["policy"])
     return algorithm, spec, config

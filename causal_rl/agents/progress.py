@@ -1,14 +1,17 @@
-"""The line that shows how a run is doing: a bar on a terminal, plain lines in a log."""
+"""Where a run stands, and the line that shows it: a bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
-from causal_rl.agents.algorithm5 import Progress as RunProgress
+from causal_rl.agents.adaptation.repair import RepairRecord
+from causal_rl.graphs import CausalGraph
 
 # What is shown of the figures, in this order; the line must fit 80 columns.
 _SHOWN = {
@@ -19,7 +22,51 @@ _SHOWN = {
 }
 _LINES = 10
 
-Show = Callable[[RunProgress, float], None]
+
+@dataclass
+class Progress:
+    """Where a run stands, and the figures of its last iteration.
+
+    Attributes:
+        env_steps: environment steps taken, warm-up and exploration included.
+        iteration: rollouts taken.
+        figures: scalar figures of the last iteration by TensorBoard tag.
+        graph_changed: whether the last iteration changed the learned graph.
+        evaluated: whether the last iteration evaluated the policy.
+        repairs: what the watch did about broken mechanisms in the last iteration.
+    """
+
+    env_steps: int = 0
+    iteration: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    graph_changed: bool = False
+    evaluated: bool = False
+    repairs: list[RepairRecord] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forget the last iteration's figures."""
+        self.figures = {}
+        self.graph_changed = self.evaluated = False
+        self.repairs = []
+
+
+def graph_figures(before: CausalGraph | None, after: CausalGraph) -> dict[str, float]:
+    """Size of a learned graph, and in how many edges it differs from the one before, by tag."""
+    blocks = ("contemporaneous", "lagged")
+    edges = {block: getattr(after, block) for block in blocks}
+    # Where there was no graph, every edge is new.
+    churn = sum(
+        int((edges[block] != (False if before is None else getattr(before, block))).sum())
+        for block in blocks
+    )
+    return {
+        **{f"causal/edges_{block}": float(edges[block].sum()) for block in blocks},
+        "causal/density": float(edges["contemporaneous"].sum()) / max(after.n * (after.n - 1), 1),
+        "causal/edge_churn": float(churn),
+    }
+
+
+Show = Callable[[Progress, float], None]
 
 
 @contextmanager
@@ -36,7 +83,7 @@ def progress_display(console: Console, steps: int, done: int) -> Iterator[Show]:
     """
     latest: dict[str, float] = {}
 
-    def figures(progress: RunProgress, fps: float) -> str:
+    def figures(progress: Progress, fps: float) -> str:
         latest.update({key: value for key, value in progress.figures.items() if key in _SHOWN})
         shown = [text.format(latest[key]) for key, text in _SHOWN.items() if key in latest]
         return " ".join([*shown, f"{fps:,.0f} steps/s"])
@@ -44,7 +91,7 @@ def progress_display(console: Console, steps: int, done: int) -> Iterator[Show]:
     if not console.is_terminal:
         shown = done * _LINES // steps
 
-        def line(progress: RunProgress, fps: float) -> None:
+        def line(progress: Progress, fps: float) -> None:
             nonlocal shown
             text = figures(progress, fps)
             tenth = min(progress.env_steps, steps) * _LINES // steps
@@ -58,7 +105,7 @@ def progress_display(console: Console, steps: int, done: int) -> Iterator[Show]:
 
         yield line
         return
-    with Progress(
+    with ProgressBar(
         BarColumn(bar_width=12),
         TaskProgressColumn(),
         TextColumn("{task.fields[figures]}"),
@@ -67,7 +114,7 @@ def progress_display(console: Console, steps: int, done: int) -> Iterator[Show]:
     ) as bar:
         task = bar.add_task("", total=steps, completed=min(done, steps), figures="warming up")
 
-        def update(progress: RunProgress, fps: float) -> None:
+        def update(progress: Progress, fps: float) -> None:
             completed = min(progress.env_steps, steps)
             bar.update(task, completed=completed, figures=figures(progress, fps))
 

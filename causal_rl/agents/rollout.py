@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from causal_rl.agents.policy import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,109 @@ class RolloutBatch:
 
     def __len__(self) -> int:
         return int(self.action.shape[0])
+
+
+class RolloutTransitions(NamedTuple):
+    """One rollout as rows, time outermost.
+
+    Attributes:
+        observation: (rows, n) float32.
+        action: (rows,) int64, flat actions.
+        reward: (rows,), normalised.
+        reached: (rows, n), before any reset.
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    reached: Tensor
+
+
+class RolloutRecorder:
+    """Lets a policy act, and keeps of every step what its update needs.
+
+    Args:
+        policy: acts.
+        sampler: of its actions.
+        device: of the policy.
+    """
+
+    def __init__(self, policy: ActorCritic, sampler: torch.Generator, device: torch.device) -> None:
+        self.policy, self.sampler, self.device = policy, sampler, device
+        self._columns: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+    def act(self, observation: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Actions (envs, 2) of the policy, targets and value indices, for (envs, n)."""
+        state = self._tensor(observation)
+        action, log_prob, value = self.policy.act(state, self.sampler)
+        self._append(observation=state, action=action, log_prob=log_prob, value=value)
+        return self.policy.unflatten(action)
+
+    def add(
+        self,
+        reward: NDArray[np.float64],
+        reached: NDArray[np.floating],
+        terminated: NDArray[np.bool_],
+        done: NDArray[np.bool_],
+    ) -> None:
+        """What became of the last actions.
+
+        Args:
+            reward: (envs,), normalised.
+            reached: (envs, n), the states reached, before any reset.
+            terminated: (envs,); there is no value after it.
+            done: (envs,); terminated or truncated.
+        """
+        self._append(
+            reward=self._tensor(reward),
+            reached=self._tensor(reached),
+            terminated=torch.tensor(terminated, device=self.device),
+            done=torch.tensor(done, device=self.device),
+        )
+
+    def batch(self, *, gamma: float, gae_lambda: float) -> RolloutBatch:
+        """All steps, with generalised advantages (lines 15-17 of Algorithm 5).
+
+        Args:
+            gamma: discount.
+            gae_lambda: see `generalised_advantages`.
+        """
+        stacked = {key: torch.stack(items) for key, items in self._columns.items()}
+        with torch.no_grad():  # line 15, for the states reached, before any reset
+            next_value = self.policy(stacked["reached"].flatten(0, 1)).value
+        advantage = generalised_advantages(  # lines 16-17
+            stacked["reward"],
+            stacked["value"],
+            next_value.view_as(stacked["value"]),
+            stacked["terminated"],
+            stacked["done"],
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+        )
+        flat = {key: item.flatten(0, 1) for key, item in stacked.items()}
+        return RolloutBatch(
+            observation=flat["observation"],
+            action=flat["action"],
+            log_prob=flat["log_prob"],
+            value=flat["value"],
+            advantage=advantage.flatten(),
+            value_target=advantage.flatten() + flat["value"],
+        )
+
+    def transitions(self) -> RolloutTransitions:
+        """All steps as rows."""
+        flat = {key: torch.cat(items) for key, items in self._columns.items()}
+        return RolloutTransitions(
+            flat["observation"], flat["action"], flat["reward"], flat["reached"]
+        )
+
+    def _append(self, **columns: Tensor) -> None:
+        for key, item in columns.items():
+            self._columns[key].append(item)
+
+    def _tensor(self, array: NDArray[np.floating]) -> Tensor:
+        # A copy: rows may be read-only, which torch tensors cannot express.
+        return torch.tensor(array, dtype=torch.float32, device=self.device)
 
 
 def generalised_advantages(
@@ -86,6 +192,11 @@ class ReturnNormaliser:
         self.count = 1e-4
         self.mean = 0.0
         self.variance = 1.0
+
+    @property
+    def scale(self) -> float:
+        """What rewards are divided by now."""
+        return float(np.sqrt(self.variance + 1e-8)) if self.enabled else 1.0
 
     def __call__(self, reward: NDArray[np.float64], done: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Update with one step's rewards (num_envs,) and return them normalised."""

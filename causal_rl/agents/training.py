@@ -250,21 +250,13 @@ def _prepare(config: AgentConfig, *, begins: bool) -> _Run:
         return _Run(spec, config, PlannerAgent(spec, config))
     device = resolve_device(config.device)
     spec = load_world(config)
-    graph = None
-    if config.graph_file is not None:
-        if not config.graph_file.is_file():
-            raise ValueError(
-                "graph must be learned, oracle, full, empty or a graph JSON file; "
-                f"got {config.graph!r}, which is none of these"
-            )
-        graph = CausalGraph.load(config.graph_file)
     loop = Algorithm5
     if config.algo in TIANSHOU_ALGORITHMS:
         from causal_rl.agents.tianshou import TianshouAlgorithm5
 
         loop = TianshouAlgorithm5
     teacher = find_teacher(config, spec) if begins else None
-    return _Run(spec, config, loop(spec, config, graph=graph, device=device), teacher)
+    return _Run(spec, config, loop(spec, config, device=device), teacher)
 
 
 def _write_config(folder: Path, config: RunOptions) -> None:

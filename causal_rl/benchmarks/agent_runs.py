@@ -34,7 +34,10 @@ SMOKE_OPTIONS: dict[str, Any] = {
 SMOKE_WORLD: dict[str, Any] = {"n": 4, "horizon": 8, "n_values": 3}
 
 # Options younger than the published cells; they are settings where they are not at these values.
-_YOUNGER = {"algo": "own", "warm_start": "none", "warm_start_steps": 500, "watch": 0.0}
+_YOUNGER = {
+    "algo": "own", "warm_start": "none", "warm_start_steps": 500, "watch": 0.0,
+    "counterfactuals": 0, "counterfactual_noise": "stored",
+}  # fmt: skip
 _FIGURES = (
     "return_normalised", "return_mean", "return_random", "return_noop", "return_oracle",
     "shd_contemporaneous", "shd_lagged", "sid_contemporaneous", "f1_contemporaneous", "f1_lagged",
@@ -112,6 +115,31 @@ def run_history(folder: Path) -> list[dict[str, float]]:
         "history"
     ]
     return kept
+
+
+def normalised_curve(folder: Path, figures: Row) -> list[Row]:
+    """Evaluations of a finished run over time, for a cell's curve.
+
+    Args:
+        folder: the run's folder.
+        figures: of `train_cell`; the yardsticks of the closing episodes are read.
+
+    Returns:
+        Rows of "env_steps", "return" and "normalised"; none where the oracle is no better than
+        random interventions.
+    """
+    low, high = figures["return_random"], figures["return_oracle"]
+    if not (isinstance(low, float) and isinstance(high, float) and high > low):
+        return []
+    return [
+        {
+            "env_steps": int(row["env_steps"]),
+            "return": row["eval/mean_reward"],
+            "normalised": (row["eval/mean_reward"] - low) / (high - low),
+        }
+        for row in run_history(folder)
+        if row.get("eval/mean_reward") is not None
+    ]
 
 
 def _plain(value: Any) -> Value:

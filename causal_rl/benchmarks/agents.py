@@ -13,12 +13,11 @@ from causal_rl.benchmarks import agents_figures
 from causal_rl.benchmarks.agent_runs import (
     SMOKE_OPTIONS,
     SMOKE_WORLD,
-    run_history,
+    normalised_curve,
     run_settings,
     train_cell,
 )
 from causal_rl.benchmarks.agents_scores import (
-    CURVE,
     SCORE,
     curve_iqm,
     learning_curves,
@@ -94,19 +93,12 @@ def run(cell: Cell) -> Outcome:
     """Train once, evaluate in the world as trained on and under its shifts."""
     with train_cell(cell) as (folder, found):
         figures: Row = dict(found)
-        low, high = figures["return_random"], figures["return_oracle"]
         for shift in SHIFTS:
             if shift in load_world(load_options(folder)).shifts:
                 after = evaluate_agent(folder, shift=shift).to_dict()
                 figures[f"return_{shift}"] = after["return_mean"]
                 figures[f"normalised_{shift}"] = after["return_normalised"]
-        history = run_history(folder)
-    curve: list[Row] = []
-    for row in history:
-        value = row.get("eval/mean_reward")
-        if value is not None and isinstance(low, float) and isinstance(high, float) and high > low:
-            share = (value - low) / (high - low)
-            curve.append({"env_steps": int(row["env_steps"]), "return": value, CURVE: share})
+        curve = normalised_curve(folder, figures)
     return Outcome(figures, curve)
 
 

@@ -10,6 +10,7 @@ from causal_rl.benchmarks.results import Benchmark
 _MODULES = {
     "agents": "causal_rl.benchmarks.agents",
     "encoders": "causal_rl.benchmarks.encoders",
+    "counterfactual-data": "causal_rl.benchmarks.counterfactual_data",
     "agent-chain": "causal_rl.benchmarks.agent_chain",
     "graph-recovery": "causal_rl.benchmarks.graph_recovery",
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",

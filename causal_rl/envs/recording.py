@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,14 @@ class VectorStep:
     def __len__(self) -> int:
         """Transitions in this step: the environments that were not busy with a reset."""
         return len(self.reset) - int(self.reset.sum())
+
+    def environments(self, chosen: slice) -> VectorStep:
+        """The step of some of the environments, as views."""
+        given: dict[str, Any] = {}
+        for item in fields(self):
+            column = getattr(self, item.name)
+            given[item.name] = None if column is None else column[chosen]
+        return VectorStep(**given)
 
 
 def vector_step(
@@ -131,6 +139,32 @@ def vector_step(
         do_target=do_target,
         do_value=do_value,
         reset=began,
+    )
+
+
+def transitions_step(rows: Transitions) -> VectorStep:
+    """Transitions as one step of as many environments.
+
+    Args:
+        rows: with actions and rewards; rows without flags count as neither terminated nor
+            truncated.
+
+    Raises:
+        ValueError: no actions, or no rewards.
+    """
+    if rows.action is None or rows.reward is None:
+        raise ValueError("rows must have actions and rewards")
+    none = np.zeros(len(rows), dtype=np.bool_)
+    return VectorStep(
+        state=rows.state,
+        action=rows.action,
+        reward=rows.reward,
+        next_state=rows.next_state,
+        terminated=none if rows.terminated is None else rows.terminated,
+        truncated=none if rows.truncated is None else rows.truncated,
+        do_target=rows.do_target,
+        do_value=rows.do_value,
+        reset=none,
     )
 
 

@@ -114,9 +114,9 @@ def test_a_change_is_named_the_graph_kept_and_the_store_cut() -> None:
 
 
 def test_log_events_and_tensorboard_name_it(tmp_path, monkeypatch) -> None:
-    begin = Algorithm5._begin_iteration
+    step = Algorithm5._rollout
     monkeypatch.setattr("causal_rl.agents.training.load_world", lambda config: world())
-    monkeypatch.setattr(Algorithm5, "_begin_iteration", lambda run: (changing(run), begin(run)))
+    monkeypatch.setattr(Algorithm5, "_rollout", lambda run: (changing(run), step(run))[1])
     text = io.StringIO()
     folder = tmp_path / "run"
     train(TrainConfig(**OPTIONS), out=folder, console=Console(file=text, width=200))

@@ -138,7 +138,7 @@ def test_bad_input_is_named_and_nothing_is_written(world, tmp_path):
         )
     other = CausalGraph.empty(["a", "reward"], ["state", "reward"])
     other.save(tmp_path / "other.json")
-    with pytest.raises(ValueError, match="it lacks y, x, w, goal"):
+    with pytest.raises(ValueError, match="is over a, reward; this world has y, x, w, goal"):
         train_sb3(TrainConfig(env=world, graph=str(tmp_path / "other.json")), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="is no run folder"):

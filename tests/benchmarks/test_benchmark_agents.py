@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from causal_rl.agents import ActorCritic, TrainConfig
-from causal_rl.benchmarks import Results, agents, encoders
+from causal_rl.benchmarks import Results, agents, counterfactual_data, encoders
 from causal_rl.benchmarks.agents_scores import curve_iqm, learning_curves
 from causal_rl.benchmarks.statistics import Estimate
 from causal_rl.envs import resolve_spec
@@ -97,6 +97,36 @@ def test_encoders_report_says_where_nothing_is_gained() -> None:
     assert "- under noise: " in gained
     short = encoders.findings(encoder_results(seeds=9))
     assert all(mark.holds is None for mark in short.marks)
+
+
+def counterfactual_results(worth: float, seeds: int = 10) -> Results:
+    rows = []
+    for cell in counterfactual_data.grid(seeds, smoke=False):
+        seed = int(cell.parameters["seed"])
+        score = 0.7 + 0.01 * seed  # seeds differ by more than methods: only pairs tell
+        score += worth if cell.parameters["method"] == counterfactual_data.OURS else 0.0
+        figures = {"return_normalised": score, "curve_mean": score - 0.1, "env_steps": 12_000}
+        rows.append({**cell.parameters, **figures})
+    return Results(rows, [])
+
+
+def test_counterfactual_marks_are_of_pairs_and_can_fall_short() -> None:
+    better = counterfactual_data.findings(counterfactual_results(0.004))
+    assert [mark.holds for mark in better.marks] == [True] * 4
+    assert "0.004" in better.marks[0].measured
+    assert "| none, at the end | 0.004 [" in "\n".join(better.sections)
+    same = counterfactual_data.findings(counterfactual_results(0.0))
+    assert [mark.holds for mark in same.marks] == [False] * 4
+    few = counterfactual_data.findings(counterfactual_results(0.004, seeds=9))
+    assert [mark.holds for mark in few.marks] == [None] * 4
+    assert all(m.holds is None for m in counterfactual_data.findings(Results([], [])).marks)
+
+
+def test_counterfactual_methods_make_as_many_gradient_steps() -> None:
+    default, options = TrainConfig(), counterfactual_data.METHODS
+    passes = options[counterfactual_data.PASSES]["epochs"]
+    for method in (counterfactual_data.OURS, counterfactual_data.FRESH):
+        assert default.epochs * (1 + options[method]["counterfactuals"]) == passes
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from causal_rl.errors import MissingExtraError
 PICTURES = {
     "agents": {"returns.png", "sample_efficiency.png", "profiles.png", "shifts.png"},
     "encoders": {"encoders.png"},
+    "counterfactual-data": {"learning_curves.png"},
     "agent-chain": {"learning_curves.png", "control.png"},
     "graph-recovery": {"recovery.png", "rows.png"},
     "agent-proxy": {"shifts.png"},
@@ -139,6 +140,7 @@ def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
     sizes = {
         "agents": 240,
         "encoders": 90,
+        "counterfactual-data": 150,
         "agent-chain": 50,
         "graph-recovery": 399,
         "agent-proxy": 40,

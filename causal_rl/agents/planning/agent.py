@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.agents.algorithm5 import Progress, differing_edges
 from causal_rl.agents.evaluation import Controller, evaluate
 from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.planning.exploration import BaggedModels
 from causal_rl.agents.planning.learned_model import LearnedSCM
 from causal_rl.agents.planning.model_planner import HORIZONS, ModelPlanner, choose_horizon
+from causal_rl.agents.progress import Progress, graph_figures
 from causal_rl.agents.store import TransitionStore
 from causal_rl.discovery import Transitions, make_learner
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
@@ -109,8 +109,7 @@ class PlannerAgent:
             first = config.seed * _SEEDS_APART + _ENV_SEED_OFFSET
             self._observation, _ = self.env.reset(seed=first)
         while progress.env_steps < config.steps:
-            progress.figures = {}
-            progress.graph_changed = progress.evaluated = False
+            progress.begin()
             left = self._steps_to_learning()
             count = min(left, max(1, PIECE // config.num_envs))
             progress.figures["planner/epsilon"] = self.epsilon
@@ -241,13 +240,7 @@ class PlannerAgent:
             self._unfitted = 0
         if self.config.exploration == "information":
             self._bag, self._bag_rows = None, self.store.all()[-self.config.rows_kept :]
-        cells = graph.n * (graph.n - 1)
-        self.progress.figures |= {
-            "causal/edges_contemporaneous": float(graph.contemporaneous.sum()),
-            "causal/edges_lagged": float(graph.lagged.sum()),
-            "causal/density": float(graph.contemporaneous.sum()) / max(cells, 1),
-            "causal/edge_churn": float(differing_edges(before, graph)),
-        }
+        self.progress.figures |= graph_figures(before, graph)
 
     def _fit(self, *, new_horizon: bool = False) -> None:
         """Bring the mechanisms up to date and plan in them."""

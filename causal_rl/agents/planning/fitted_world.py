@@ -199,6 +199,27 @@ class FittedWorld:
         """(size, n) independent residuals."""
         return self.noise_from_uniforms(rng.random((size, self.n)))
 
+    def abduct(self, previous: ArrayLike, current: ArrayLike) -> Floats:
+        """The noise of a step that was seen: what each mechanism left unexplained.
+
+        With it, `step` from ``previous`` gives ``current`` again, and under another intervention
+        what would have been: the abduction of Algorithm 3 of the ECAM paper, exact where noise is
+        additive. Of a variable that was set it is no noise: the value tells nothing about it.
+
+        Args:
+            previous: (batch, n), the state before.
+            current: (batch, n), the state after.
+
+        Returns:
+            float64 (batch, n); 0 for contexts.
+
+        Raises:
+            ValueError: a wrong shape, or nothing was fitted yet.
+        """
+        noise = np.asarray(current, dtype=np.float64) - self.predict(previous, current)
+        noise[:, self.contexts] = 0.0
+        return noise
+
     def predict_do(
         self,
         previous: ArrayLike,

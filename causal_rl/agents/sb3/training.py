@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -22,11 +21,11 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from causal_rl.agents.algorithm5 import Progress
 from causal_rl.agents.config import SB3_ALGORITHMS, AlgoName, SB3Name, TrainConfig
 from causal_rl.agents.evaluation import Controller, evaluate, measure_yardsticks
+from causal_rl.agents.fixed_graph import fixed_graph
 from causal_rl.agents.inspection import AgentEvaluation, bootstrap_interval
-from causal_rl.agents.progress import Show, progress_display
+from causal_rl.agents.progress import Progress, Show, progress_display
 from causal_rl.agents.reporting import (
     graph_rows,
     plot_learning_curve,
@@ -107,7 +106,7 @@ def train_sb3(
     config = dataclasses.replace(config, algo=cast(AlgoName, f"sb3-{algo}"))
     spec = load_world(config)
     device = resolve_device(config.device)
-    graph = _fixed_graph(config, spec)
+    graph = fixed_graph(config, spec)
     env = make_sb3_env(config, algo, spec)
     model = make_sb3_model(config, algo, env, graph, device=device)
     env.seed(config.seed * 1_000_000)  # seeds of different runs lie far apart
@@ -375,25 +374,6 @@ def _policy_steps(config: TrainConfig, *, on_policy: bool) -> int:
     warm = min(config.warmup_steps, config.steps - 1) if on_policy else 0
     share = config.num_envs / (config.num_envs + config.explore_envs)
     return max(1, int((config.steps - warm) * share))
-
-
-def _fixed_graph(config: TrainConfig, spec: SCMEnvSpec) -> CausalGraph | None:
-    """The graph that the encoder reads from the start, or None where it is learned."""
-    names, kinds = [*spec.observed_names, "reward"], [*spec.observed_kinds, "reward"]
-    made: dict[str, Callable[[], CausalGraph | None]] = {
-        "learned": lambda: None,
-        "oracle": lambda: spec.causal_graph,
-        "full": lambda: CausalGraph.full(names, kinds),
-        "empty": lambda: CausalGraph.empty(names, kinds),
-    }
-    if config.graph_file is None:
-        return made[config.graph]()
-    if not config.graph_file.is_file():
-        raise ValueError(
-            f"graph must be {', '.join(made)} or a graph JSON file; got {config.graph!r}, which "
-            "is none of these"
-        )
-    return CausalGraph.load(config.graph_file)
 
 
 def _finish(

@@ -122,7 +122,7 @@ class TianshouAlgorithm5(Algorithm5):
             if not self._started:
                 self._start()
             while self.progress.env_steps < min(config.warmup_steps, config.steps):
-                self._begin_iteration()
+                self.progress.begin()
                 self._warm_up()
                 self._learn_graph()
                 if not observer(self):
@@ -131,7 +131,7 @@ class TianshouAlgorithm5(Algorithm5):
                 self._actors.reset()  # whole episodes of the policy, and no random ones
             self._acting = True
             while self.progress.env_steps < config.steps:
-                self._begin_iteration()
+                self.progress.begin()
                 started = time.perf_counter()
                 losses = self._train()  # lines 6-24
                 trained = time.perf_counter()
