@@ -140,6 +140,21 @@ class ActorCritic(nn.Module):
             adjacency, readout = policy_view(graph, names)
             self._set_view(torch.as_tensor(adjacency), torch.as_tensor(readout))
 
+    @torch.no_grad()
+    def begin_at(self, frequency: Tensor, value: float) -> None:
+        """Set the last biases, so that before any training the policy is a fixed mixture.
+
+        Learning a mixture and a mean through the trunk that actor and critic share can freeze it
+        there: what depends on the observation is never learned. Given them, only that is left.
+
+        Args:
+            frequency: (targets * values,) positive, of each flat action.
+            value: estimate of every state, in normalised reward units.
+        """
+        share = torch.log(frequency / frequency.sum())
+        self.actor[-1].get_parameter("bias").copy_(share)
+        self.critic[-1].get_parameter("bias").fill_(value)
+
     @property
     def variables_read(self) -> int:
         """How many observed variables reach the policy."""

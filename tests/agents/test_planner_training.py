@@ -24,7 +24,14 @@ from causal_rl.agents import (
 from causal_rl.agents.planning.agent import PlannerAgent, schedule
 from causal_rl.agents.planning.exploration import BaggedModels
 from causal_rl.agents.planning.learned_model import LearnedSCM
-from causal_rl.agents.planning.warm_start import find_teacher, imagine, warm_start
+from causal_rl.agents.planning.warm_start import (
+    Lessons,
+    find_teacher,
+    imagine,
+    teach,
+    warm_start,
+)
+from causal_rl.agents.rollout import ReturnNormaliser
 from causal_rl.discovery import Transitions
 from causal_rl.envs import Interventions, SCMEnvSpec, resolve_spec
 from causal_rl.envs.recording import record
@@ -234,6 +241,23 @@ def imagine_from_nothing(agent):
     agent.learn(until(0))
     agent.model = None
     return imagine(agent, gamma=0.5, rng=np.random.default_rng(0))
+
+
+def test_lessons_do_not_freeze_at_the_commonest_action():
+    """From a start without any mixture this one ended at .30, the share of that action."""
+    spec = resolve_spec("chain-scm")
+    pupil = Algorithm5(spec, TrainConfig(seed=11))
+    pupil.policy.set_graph(spec.causal_graph, pupil.names)
+    rng = np.random.default_rng(11)
+    observation = rng.normal(size=(2048, len(pupil.names)))
+    goal, other = observation[:, pupil.names.index("goal")], observation[:, 0]
+    product = goal * other
+    chosen = np.digitize(product, np.quantile(product, [0.1, 0.2, 0.3, 0.4, 0.7, 0.8, 0.9]))
+    returns = 0.3 * np.abs(goal - other) + 0.3 * rng.normal(size=2048) - 2.5
+    n_values = pupil.policy.n_values
+    action = np.stack([1 + chosen // n_values, chosen % n_values], axis=1)
+    lessons = Lessons(observation, action, returns, ReturnNormaliser(128, 0.5))
+    assert teach(pupil, lessons) > 0.8
 
 
 def test_bad_teachers(run, tmp_path):

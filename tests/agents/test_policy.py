@@ -91,3 +91,16 @@ def test_greedy_action_is_the_most_probable():
     observation = torch.randn(9, 5)
     action, _, _ = policy.act(observation, None)
     assert torch.equal(action, policy(observation).logits.argmax(-1))
+
+
+@pytest.mark.parametrize("encoder", ["ecam", "mlp"])
+def test_a_policy_may_begin_as_a_mixture(encoder):
+    policy = make(encoder)
+    frequency = torch.arange(1.0, 13.0)
+    policy.begin_at(frequency, -2.5)
+    logits, value = policy(torch.randn(64, 5))
+    legal = ~torch.isinf(policy.illegal)
+    wanted = frequency[legal] / frequency[legal].sum()
+    shares = torch.softmax(logits, -1)[:, legal]
+    torch.testing.assert_close(shares, wanted.expand(64, -1), rtol=0.1, atol=0.0)
+    assert float((value.detach() + 2.5).abs().max()) < 1.5

@@ -113,7 +113,7 @@ def warm_start(
     rng = np.random.default_rng([config.seed, _STREAM])
     lessons = imagine(teacher, gamma=config.gamma, rng=rng)
     if lessons is not None:
-        figures["warm_start/agreement"] = _teach(algorithm, lessons)
+        figures["warm_start/agreement"] = teach(algorithm, lessons)
     algorithm.progress.figures |= figures
     algorithm._evaluate()
     return True
@@ -193,8 +193,16 @@ def imagine(
     )
 
 
-def _teach(algorithm: Algorithm5, lessons: Lessons) -> float:
-    """Fit actor and critic; the share of lessons in which the most probable action is right."""
+def teach(algorithm: Algorithm5, lessons: Lessons) -> float:
+    """Fit an actor-critic to what a planner does and earns.
+
+    Args:
+        algorithm: the pupil; it takes over the scale of the lessons' rewards.
+        lessons: of a planner.
+
+    Returns:
+        The share of lessons in which the pupil's most probable action is the planner's.
+    """
     policy, config, device = algorithm.policy, algorithm.config, algorithm.device
     ours, theirs = algorithm.normaliser, lessons.normaliser
     scale = 1.0
@@ -205,6 +213,9 @@ def _teach(algorithm: Algorithm5, lessons: Lessons) -> float:
     flat = lessons.action[:, 0] * policy.n_values + lessons.action[:, 1]
     action = torch.tensor(flat, dtype=torch.int64, device=device)
     value = torch.tensor(lessons.value / scale, dtype=torch.float32, device=device)
+    # Half a lesson for each action that was never right.
+    counts = torch.bincount(action, minlength=policy.n_targets * policy.n_values) + 0.5
+    policy.begin_at(counts, float(value.mean()))
     generator = torch.Generator().manual_seed(config.seed + 3)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
     for _ in range(EPOCHS):
