@@ -72,8 +72,8 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
         if get_origin(annotation) is Literal:
             settings["type"] = click.Choice(get_args(annotation))
         elif get_origin(annotation) is tuple:
-            flag, settings["multiple"] = "--env-arg", True
-            settings["metavar"] = "KEY=VALUE"
+            flag, settings["multiple"] = item.metadata["flag"], True
+            settings["metavar"] = item.metadata["metavar"]
         elif annotation is bool:
             flag = f"{flag}/--no-{item.name.replace('_', '-')}"
         else:

@@ -90,6 +90,8 @@ class Algorithm5:
         self.watch: RunWatch | None = None
         if config.watch:
             self.watch = RunWatch(config.watch, config.steps, relearn_rows=config.warmup_steps)
+        self._schedule = config.schedule
+        self._worlds = {} if self._schedule is None else self._schedule.worlds(spec)
         self.counterfactuals: CounterfactualData | None = None
         if config.counterfactuals:
             self.counterfactuals = CounterfactualData(
@@ -129,6 +131,7 @@ class Algorithm5:
         warm_up = config.warmup_steps if config.warm_start == "none" else 0
         while self.progress.env_steps < min(warm_up, config.steps):
             self.progress.begin()
+            self._enter_regime()
             self._warm_up()
             self._learn_graph()
             if not observer(self):
@@ -140,6 +143,7 @@ class Algorithm5:
             self._observation, _ = self.env.reset()
         while self.progress.env_steps < config.steps:  # line 5: for each episode
             self.progress.begin()
+            self._enter_regime()
             started = time.perf_counter()
             batch, steps = self._rollout()  # lines 6-12
             acted = time.perf_counter()
@@ -165,6 +169,20 @@ class Algorithm5:
         return True
 
     # --- lines 5-12: act and store -----------------------------------------------------------
+
+    def _enter_regime(self) -> None:
+        """Put the environments into the world of the hour."""
+        if self._schedule is None:
+            return
+        regime = self._schedule.at(self.progress.env_steps)
+        if regime != self.progress.regime:
+            self._set_regime(regime)
+            self.best = None  # it was the best in another world
+
+    def _set_regime(self, name: str) -> None:
+        if name != self.progress.regime:
+            self.env.set_world(self._worlds[name])
+            self.progress.regime = name
 
     def _warm_up(self) -> None:
         """Random interventions in every environment, for the graph alone."""
@@ -425,6 +443,7 @@ class Algorithm5:
         self.rng.bit_generator.state = state["rng"]
         self.shuffle.set_state(state["shuffle"])
         self.sampler.set_state(state["sampler"])
+        self._set_regime(state["regime"])
         self.env.set_state(state["env"])
         self._observation = np.array(state["observation"])
         if self.watch is not None:
@@ -441,6 +460,7 @@ class Algorithm5:
             "store": self.store.state_dict(),
             "env_steps": self.progress.env_steps,
             "iteration": self.progress.iteration,
+            "regime": self.progress.regime,
             "episode_returns": list(self.episode_returns),
             "running_return": self._running_return.copy(),
             "history": [dict(row) for row in self.history],

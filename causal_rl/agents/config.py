@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 
 import yaml
 
+from causal_rl.envs.regimes import RegimeSchedule
+
 AgentName = Literal["actor-critic", "planner"]
 EncoderName = Literal["ecam", "attention", "mlp", "masked-mlp"]
 PolicyUpdateName = Literal["ppo", "a2c", "paper"]
@@ -39,9 +41,13 @@ GRAPH_SOURCES = ("learned", "oracle", "full", "empty")
 _WATCH_WARMUP = 800
 
 
-def _option(default: Any, help_text: str, **bounds: float) -> Any:
-    """A dataclass field with its help text and its inclusive ``low``/``high`` bounds."""
-    return field(default=default, metadata={"help": help_text, **bounds})
+def _option(default: Any, help_text: str, **about: float | str) -> Any:
+    """A dataclass field with its help text.
+
+    ``about``: inclusive ``low`` and ``high`` bounds; of what can be repeated, the ``flag`` of one
+    and its ``metavar``.
+    """
+    return field(default=default, metadata={"help": help_text, **about})
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,10 @@ class RunOptions:
         "chain-scm", "World: a registered name, path/to/file.py:NAME or module:NAME."
     )
     env_args: tuple[str, ...] = _option(
-        (), "Keyword argument of the world as key=value, e.g. n=12; repeatable."
+        (),
+        "Keyword argument of the world as key=value, e.g. n=12; repeatable.",
+        flag="--env-arg",
+        metavar="KEY=VALUE",
     )
     seed: int = _option(0, "Seed of every random number of the run.", low=0)
     steps: int = _option(
@@ -93,7 +102,8 @@ class RunOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML and checkpoints."""
-        values = {**dataclasses.asdict(self), "env_args": list(self.env_args)}
+        plain = dataclasses.asdict(self)
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
         return values if self.agent == DEFAULT_AGENT else {"agent": self.agent, **values}
 
     @classmethod
@@ -211,6 +221,13 @@ class TrainConfig(RunOptions):
         low=0.0,
         high=0.999,
     )
+    regimes: tuple[str, ...] = _option(
+        (),
+        "The world changes on the way: from this environment step on it is that shift of the "
+        "world, or train, which is the world without a shift; repeatable.",
+        flag="--regime",
+        metavar="STEP=SHIFT",
+    )
     counterfactuals: int = _option(
         0,
         "Times that the policy acts anew in every rollout, as it would have gone in the learned "
@@ -239,10 +256,27 @@ class TrainConfig(RunOptions):
             raise ValueError("watch must be 0 where algo is not own or warm_start not none")
         if self.counterfactuals and self.algo != "own":
             raise ValueError(f"counterfactuals must be 0 where algo is {self.algo!r}")
+        if self.schedule is not None and (self.algo, self.warm_start) != ("own", "none"):
+            raise ValueError("regimes must be none where algo is not own or warm_start not none")
         if self.watch and self.warmup_steps < _WATCH_WARMUP:
             raise ValueError(
                 f"warmup_steps must be at least {_WATCH_WARMUP} with watch, got {self.warmup_steps}"
             )
+
+    @property
+    def schedule(self) -> RegimeSchedule | None:
+        """``regimes`` in order, or None without any.
+
+        Raises:
+            ValueError: one that is not STEP=SHIFT, or steps that do not rise.
+        """
+        switches = []
+        for item in self.regimes:
+            step, equals, shift = item.partition("=")
+            if not equals or not step.isdecimal() or not shift:
+                raise ValueError(f"regimes must be STEP=SHIFT, got {item!r}")
+            switches.append((int(step), shift))
+        return RegimeSchedule(tuple(switches)) if switches else None
 
     @property
     def graph_file(self) -> Path | None:

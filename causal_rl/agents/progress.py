@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from causal_rl.agents.adaptation.repair import RepairRecord
+from causal_rl.envs.regimes import TRAIN
 from causal_rl.graphs import CausalGraph
 
 # What is shown of the figures, in this order; the line must fit 80 columns.
@@ -34,6 +35,7 @@ class Progress:
         graph_changed: whether the last iteration changed the learned graph.
         evaluated: whether the last iteration evaluated the policy.
         repairs: what the watch did about broken mechanisms in the last iteration.
+        regime: the shift that the world is under, or "train".
     """
 
     env_steps: int = 0
@@ -42,6 +44,7 @@ class Progress:
     graph_changed: bool = False
     evaluated: bool = False
     repairs: list[RepairRecord] = field(default_factory=list)
+    regime: str = TRAIN
 
     def begin(self) -> None:
         """Forget the last iteration's figures."""

@@ -29,7 +29,7 @@ from causal_rl.agents.options import AgentConfig, load_options
 from causal_rl.agents.planning.agent import PlannerAgent
 from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.planning.warm_start import find_teacher, warm_start
-from causal_rl.agents.progress import progress_display
+from causal_rl.agents.progress import Progress, progress_display
 from causal_rl.agents.reporting import (
     graph_rows,
     plot_learning_curve,
@@ -229,11 +229,16 @@ class _Run:
     pictures: bool = True
     graph_figures: dict[str, float] = dataclasses.field(default_factory=dict)
 
+    @property
+    def world(self) -> SCMEnvSpec:
+        """The world as it is now."""
+        return self.algorithm.world if isinstance(self.algorithm, Algorithm5) else self.spec
+
     def score_graph(self) -> CausalGraph | None:
         """Score the learned graph against the truth, for the log alone; returns the graph."""
         graph = self.algorithm.learned_graph
         if graph is not None:
-            scores = graph.compare(self.spec.causal_graph).to_dict()
+            scores = graph.compare(self.world.causal_graph).to_dict()
             self.graph_figures = {
                 f"causal/{key}": float(scores[key] or 0.0)
                 for key in (
@@ -269,7 +274,7 @@ def _save(run: _Run, folder: Path) -> None:
 
 
 def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
-    algorithm, config, truth = run.algorithm, run.config, run.spec.causal_graph
+    algorithm, config = run.algorithm, run.config
     before = run.seconds
     started = time.perf_counter()
     first_step = algorithm.progress.env_steps
@@ -278,6 +283,8 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
         progress_display(console, config.steps, first_step) as show,
         _sigint_flag() as stop,
     ):
+        # A run that is taken up again knows its regime; it has been told of it.
+        seen = Progress(algorithm.progress.env_steps, regime=algorithm.progress.regime)
 
         def observer(current: Algorithm5 | PlannerAgent) -> bool:
             elapsed = time.perf_counter() - started
@@ -287,10 +294,16 @@ def _execute(run: _Run, folder: Path, console: Console) -> dict[str, Any]:
             progress.figures["time/fps"] = fps
             graph = run.score_graph() if progress.graph_changed else None
             if graph is not None and run.pictures:
-                logger.graph(graph, truth, progress.env_steps)
+                logger.graph(graph, run.world.causal_graph, progress.env_steps)
             progress.figures |= run.graph_figures
             current.history.append({"env_steps": float(progress.env_steps), **progress.figures})
             logger.scalars(progress.figures, progress.env_steps)
+            if progress.regime != seen.regime:
+                console.print(
+                    f"world: {progress.regime} from step {seen.env_steps:,} on", highlight=False
+                )
+                logger.text("world/regime", progress.regime, progress.env_steps)
+            seen.regime, seen.env_steps = progress.regime, progress.env_steps
             for record in progress.repairs:
                 console.print(str(record), soft_wrap=True, highlight=False)
                 logger.text("watch/repairs", str(record), progress.env_steps)
@@ -320,7 +333,7 @@ def _finish(
     run: _Run, folder: Path, console: Console, before: float, started: float
 ) -> dict[str, Any]:
     """The closing evaluation and every file a person would look at; the summary comes last."""
-    algorithm, spec, config = run.algorithm, run.spec, run.config
+    algorithm, spec, config = run.algorithm, run.world, run.config
     graph, truth = algorithm.learned_graph, spec.causal_graph
     if graph is None:  # pragma: no cover - learn() ends with one
         raise RuntimeError("the run ended without a graph")
@@ -378,13 +391,15 @@ def _about(run: _Run) -> dict[str, Any]:
             "exploration": config.exploration,
             "horizon": horizon,
         }
-    about = {
+    about: dict[str, Any] = {
         "encoder": config.encoder,
         "graph": config.graph,
         "learner": config.learner,
         # Where the loop is another library's, so is the update.
         "policy_update": config.policy_update if config.algo == "own" else config.algo,
     }
+    if config.regimes:
+        about["regimes"] = list(config.regimes)
     return about if config.warm_start == "none" else {**about, "warm_start": config.warm_start}
 
 

@@ -36,7 +36,7 @@ SMOKE_WORLD: dict[str, Any] = {"n": 4, "horizon": 8, "n_values": 3}
 # Options younger than the published cells; they are settings where they are not at these values.
 _YOUNGER = {
     "algo": "own", "warm_start": "none", "warm_start_steps": 500, "watch": 0.0,
-    "counterfactuals": 0, "counterfactual_noise": "stored",
+    "counterfactuals": 0, "counterfactual_noise": "stored", "regimes": [],
 }  # fmt: skip
 _FIGURES = (
     "return_normalised", "return_mean", "return_random", "return_noop", "return_oracle",

@@ -87,6 +87,8 @@ def refused(capsys, *words) -> str:
         (["--device=abacus"], ["device", "abacus", "cuda"]),
         (["--learner=magic"], ["magic", "interventional"]),
         (["--env-arg=n"], ["key=value", "n"]),
+        (["--regime=mechanism"], ["STEP=SHIFT", "mechanism"]),
+        (["--regime=500=quake"], ["quake", "mechanism"]),
         (["--env-arg=size=3"], ["size"]),
         (["--env-arg=n=1"], ["n", "1"]),
         (["--graph=nowhere.json"], ["graph", "nowhere.json", "oracle"]),

@@ -69,7 +69,7 @@ def test_help_of_train_names_every_option_with_its_default(capsys):
     assert run("train", "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for item in dataclasses.fields(TrainConfig):
-        flag = "--env-arg" if item.name == "env_args" else f"--{item.name.replace('_', '-')}"
+        flag = item.metadata.get("flag", f"--{item.name.replace('_', '-')}")
         assert flag in text
         assert " ".join(item.metadata["help"].split()) in text
     assert text.count("[default:") >= len(dataclasses.fields(TrainConfig))
