@@ -111,6 +111,7 @@ def plot_learning_curve(
     yardsticks: Yardsticks | None,
     *,
     log_steps: bool = False,
+    regimes: Sequence[tuple[int, str]] = (),
 ) -> Figure:
     """Return and graph error over environment steps.
 
@@ -118,6 +119,7 @@ def plot_learning_curve(
         history: rows with "env_steps" and TensorBoard tags, as ``Algorithm5.history``.
         yardsticks: horizontal lines; None draws none.
         log_steps: draw steps on a logarithmic axis, for agents that learn at doubling steps.
+        regimes: steps at which the world became another, and its name; drawn as upright lines.
 
     Returns:
         A figure of two panels.
@@ -138,6 +140,13 @@ def plot_learning_curve(
             (yardsticks.random, "random interventions", "C3--"),
         ):
             left.axhline(value, color=style[:2], linestyle="--", label=label)
+    for step, regime in regimes:
+        for axes in (left, right):
+            axes.axvline(step, color="black", linewidth=0.8, linestyle=":")
+        left.annotate(
+            regime, (step, 1.0), (2, -2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", fontsize=8, rotation=90, va="top",
+        )  # fmt: skip
     left.set(xlabel="environment steps", ylabel="return per episode", title="Return")
     left.legend(fontsize=8, loc="center right")
     errors: list[list[float]] = []

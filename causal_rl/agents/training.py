@@ -349,7 +349,11 @@ def _finish(
     if run.pictures:
         save_figure(graph.plot_comparison(truth), folder / "graph.png")
         doubling = isinstance(algorithm, PlannerAgent)
-        curve = plot_learning_curve(algorithm.history, yardsticks, log_steps=doubling)
+        schedule = config.schedule if isinstance(config, TrainConfig) else None
+        curve = plot_learning_curve(
+            algorithm.history, yardsticks, log_steps=doubling,
+            regimes=() if schedule is None else schedule.switches,
+        )  # fmt: skip
         save_figure(curve, folder / "learning_curve.png")
     summary = summarise(run, float(returns.mean()), yardsticks, rows)
     atomic_write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
