@@ -326,7 +326,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
                 for n in CONTROL_SIZES
             ]
             _line(axes, points, f"C{index}", method)
-        axes.set(title=f"normalised return, {world}, graph learned", xlabel="variables")
+        axes.set(title=f"normalised return, {world}", xlabel="variables")
     for axes in panels:
         axes.set_xticks(SIZES)
         axes.grid(alpha=0.3)
