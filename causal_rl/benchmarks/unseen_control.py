@@ -29,6 +29,7 @@ from causal_rl.agents.transfer import (
     greedy_controller,
     method_evidence,
 )
+from causal_rl.benchmarks.agent_runs import YOUNGEST
 from causal_rl.benchmarks.cells import Row
 from causal_rl.benchmarks.report import Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Results
@@ -61,6 +62,7 @@ _SMOKE_OPTIONS: Mapping[str, Any] = {
 # Nothing was settled on graphs of these seeds.
 _FIRST_GRAPH_SEED = 4_000
 _SEEDS_APART = 100
+_OTHER = object()
 
 
 def expert_settings(*, smoke: bool) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def expert_settings(*, smoke: bool) -> dict[str, Any]:
         **{
             f"expert.{key}": value
             for key, value in config.to_dict().items()
-            if key not in chosen_by_world
+            if key not in chosen_by_world and YOUNGEST.get(key, _OTHER) != value
         },
         **{f"learner.{key}": value for key, value in learner_options(config.learner).items()},
     }
