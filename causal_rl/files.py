@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process at a time writes to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock, Timeout
+
+_LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -43,3 +47,39 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8 through `atomic_open`."""
     with atomic_open(path) as file:
         file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def sole_writer(folder: str | os.PathLike[str], argument: str) -> Iterator[None]:
+    """Keep other processes that ask for the same from writing to a folder.
+
+    The lock goes with the process, however it ends. A folder that holds nothing else in the end is
+    removed.
+
+    Args:
+        folder: made if it is not there.
+        argument: what named the folder, for the message.
+
+    Raises:
+        ValueError: another process is writing to it, or it cannot be made.
+    """
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / _LOCK_FILE, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{argument}: another process is writing to {str(place)!r}; wait for it or stop it"
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"{argument} must be a folder that can be written, got {str(place)!r}: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        (place / _LOCK_FILE).unlink(missing_ok=True)
+        lock.release()
+        if not any(place.iterdir()):
+            place.rmdir()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from causal_rl.errors import MissingExtraError, import_extra, require_extra
-from causal_rl.files import atomic_open, atomic_write_text
+from causal_rl.files import atomic_open, atomic_write_text, sole_writer
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -30,6 +32,37 @@ def test_files_get_the_usual_permissions(tmp_path):
     plain.write_text("")
     atomic_write_text(ours, "")
     assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with sole_writer(folder, "out"):
+        busy = pytest.raises(ValueError, match=r"out: another process is writing to '.*'; wait")
+        with busy, sole_writer(folder, "out"):
+            pass
+        (folder / "kept").touch()
+    with sole_writer(folder, "out"):  # and it is free again
+        pass
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    with sole_writer(tmp_path / "empty", "out"):
+        pass
+    assert not (tmp_path / "empty").exists()
+    (tmp_path / "file").touch()
+    bad = pytest.raises(ValueError, match="resume must be a folder that can be written")
+    with bad, sole_writer(tmp_path / "file", "resume"):
+        pass
+
+
+def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):
+    code = (
+        "import os, sys\nfrom causal_rl.files import sole_writer\n"
+        "with sole_writer(sys.argv[1], 'out'):\n    os.kill(os.getpid(), 9)"
+    )
+    folder = tmp_path / "run"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert folder.is_dir()
+    with sole_writer(folder, "out"):
+        pass
 
 
 def test_extras():

@@ -38,7 +38,7 @@ from causal_rl.agents.reporting import (
 )
 from causal_rl.agents.tensorboard import RunLogger
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv, resolve_spec
-from causal_rl.files import atomic_write_text
+from causal_rl.files import atomic_write_text, sole_writer
 from causal_rl.graphs import CausalGraph
 
 SUMMARY_FILE = "summary.json"
@@ -156,8 +156,9 @@ def train(
         )
     run = _prepare(config, begins=True)
     run.pictures = pictures
-    make_folder(folder, config)
-    return _execute(run, folder, console or Console())
+    with sole_writer(folder, "out"):
+        make_folder(folder, config)
+        return _execute(run, folder, console or Console())
 
 
 def resume(
@@ -179,8 +180,8 @@ def resume(
         What ``summary.json`` holds, the same as that of a run that was never stopped.
 
     Raises:
-        ValueError: no run there, its checkpoint is of another world, or its loop is one of
-            Stable-Baselines3, which keeps no checkpoint.
+        ValueError: no run there, its checkpoint is of another world, another process goes on with
+            it, or its loop is one of Stable-Baselines3, which keeps no checkpoint.
         MissingExtraError: the loop's library is not installed.
         Interrupted: SIGINT came; a checkpoint is saved.
     """
@@ -193,18 +194,19 @@ def resume(
     given = {"steps": steps, "device": device}
     changes = {key: value for key, value in given.items() if value is not None}
     config = type(config).from_dict({**config.to_dict(), **changes})
-    checkpoint = folder / CHECKPOINT_FILE
-    run = _prepare(config, begins=not checkpoint.is_file())
-    if checkpoint.is_file():
-        state = load_checkpoint(checkpoint, run.spec)
-        taken = state["algorithm"]["env_steps"]
-        if steps is not None and steps < taken:
-            raise ValueError(f"steps must be at least the {taken} already taken, got {steps}")
-        run.algorithm.load_state_dict(state["algorithm"])
-        run.seconds = float(state["seconds"])
-        run.score_graph()
-    _write_config(folder, config)
-    return _execute(run, folder, console or Console())
+    with sole_writer(folder, "resume"):
+        checkpoint = folder / CHECKPOINT_FILE
+        run = _prepare(config, begins=not checkpoint.is_file())
+        if checkpoint.is_file():
+            state = load_checkpoint(checkpoint, run.spec)
+            taken = state["algorithm"]["env_steps"]
+            if steps is not None and steps < taken:
+                raise ValueError(f"steps must be at least the {taken} already taken, got {steps}")
+            run.algorithm.load_state_dict(state["algorithm"])
+            run.seconds = float(state["seconds"])
+            run.score_graph()
+        _write_config(folder, config)
+        return _execute(run, folder, console or Console())
 
 
 def load_config(folder: Path) -> TrainConfig:

@@ -35,7 +35,7 @@ from causal_rl.benchmarks.report import (
 )
 from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
 from causal_rl.benchmarks.store import ResultStore, to_csv
-from causal_rl.files import atomic_write_text
+from causal_rl.files import atomic_write_text, sole_writer
 
 SUMMARY_FILE = "summary.csv"
 DEFAULT_ROOT = Path("results")
@@ -147,7 +147,8 @@ def run_benchmark(
 
     Raises:
         ValueError: seeds or jobs below 1, a smoke run without ``out``, ``out`` that is a file or
-            a folder of other things, a bad address, or ``only`` what no cell has.
+            a folder of other things or that another process is writing to, a bad address, or
+            ``only`` what no cell has.
         MissingExtraError: the benchmark or ``ray`` needs a package that is absent.
         ConnectionError: no cluster of Ray answers.
         KeyboardInterrupt: Ctrl-C; the finished cells are kept.
@@ -163,14 +164,17 @@ def run_benchmark(
     cells = select_cells(benchmark.grid(seeds, smoke), only or {})
     check_grid(cells)
     _check_folder(folder)
-    store = ResultStore(folder, cells)
     benchmark.prepare()
-    with _open_pool(ray, jobs) as pool:
-        failures, computed = _compute(benchmark, cells, store, pool, console)
-        jobs = pool.jobs
-    results = Results(store.rows(), store.curves())
-    options = {"seeds": seeds, "jobs": jobs, "smoke": smoke, "ray": ray, "only": only, "out": out}
-    findings = _write_results(benchmark, folder, cells, results, failures, options)
+    with sole_writer(folder, "out"):
+        store = ResultStore(folder, cells)
+        with _open_pool(ray, jobs) as pool:
+            failures, computed = _compute(benchmark, cells, store, pool, console)
+            jobs = pool.jobs
+        results = Results(store.rows(), store.curves())
+        options = {
+            "seeds": seeds, "jobs": jobs, "smoke": smoke, "ray": ray, "only": only, "out": out,
+        }  # fmt: skip
+        findings = _write_results(benchmark, folder, cells, results, failures, options)
     if out is None:
         write_index(folder.parent)
     return BenchmarkRun(folder, len(cells), computed, failures, findings)
@@ -294,7 +298,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"out must be a folder, got {str(folder)!r}, which is a file")
     known = {"raw.csv", "failures.json"}
     if folder.is_dir():
-        names = {path.name for path in folder.iterdir()}
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if names and not names & known:
             raise ValueError(
                 f"out must be a new or empty folder or one of results, got {str(folder)!r}"

@@ -33,6 +33,7 @@ from causal_rl.benchmarks.cells import check_grid
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.benchmarks.process_pool import ProcessPool
 from causal_rl.errors import MissingExtraError
+from causal_rl.files import sole_writer
 
 HERE = Path(__file__).parent
 TIMING = ("wall_seconds", "cpu_seconds", "jobs")
@@ -353,6 +354,14 @@ def test_bad_folders_are_refused(fake: Benchmark, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cells_here")
+def test_a_second_command_in_the_folder_is_refused(fake: Benchmark, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    busy = pytest.raises(ValueError, match="out: another process is writing to")
+    with sole_writer(folder, "out"), busy:
+        run_benchmark(fake, out=folder)
+    assert not folder.exists()
+
+
 def test_only_some_cells(fake: Benchmark, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = go(fake, out, only={"kind": ["b"], "seed": ["0", "1"]})
