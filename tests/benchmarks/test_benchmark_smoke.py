@@ -147,7 +147,7 @@ def test_full_grids_have_every_cell_once_and_carry_the_defaults() -> None:
         "attention": 216,
         "env-speed": 120,
         "train-speed": 30,
-        "bridges": 150,
+        "bridges": 180,
         "world-recovery": 2320,
         "world-returns": 78,
         "unseen-graphs": 78,
