@@ -454,7 +454,7 @@ def options(algo="tianshou-ppo", **changes):
 
 def words(config):
     """A config as the command line has it."""
-    values = {**config.to_dict(), "env_args": None, "normalise_returns": None}
+    values = {**config.to_dict(), "env_args": None, "regimes": None, "normalise_returns": None}
     flags = [f"--{k.replace('_', '-')}={v}" for k, v in values.items() if v is not None]
     return [*flags, *(f"--env-arg={item}" for item in config.env_args)]
 
