@@ -23,6 +23,8 @@ from causal_rl.graphs.metrics import (
     sid_lagged,
     skeleton_f1,
 )
+from causal_rl.graphs.partial_comparison import PartialComparison
+from causal_rl.graphs.partial_graph import PartialGraph
 from causal_rl.graphs.projection import project_graph, project_to_dag
 from causal_rl.graphs.structure import Block, GraphStructure
 from causal_rl.graphs.unrolling import one_step_graph, within_step_reach
@@ -35,6 +37,8 @@ __all__ = [
     "GraphComparison",
     "GraphStructure",
     "Kind",
+    "PartialComparison",
+    "PartialGraph",
     "auprc",
     "auprc_lagged",
     "f1",

@@ -77,7 +77,7 @@ def plot(graph: GraphStructure, ax: Axes | None, truth: GraphStructure | None) -
         The axes.
     """
     if ax is None:
-        side = _panel_size(graph.n)
+        side = panel_size(graph.n)
         figure = new_figure(side, side + 0.9)
         ax = figure.add_axes((0.02, 0.9 / (side + 0.9), 0.96, side / (side + 0.9) - 0.01))
     if truth is not None:
@@ -120,7 +120,7 @@ def plot_comparison(
     """
     graph = graph.permute(truth.names)
     scores = compare(graph, truth)
-    side = _panel_size(graph.n)
+    side = panel_size(graph.n)
     width, height = 2 * side + 0.6, 2 * side + 2.0
     figure = new_figure(width, height)
     order = causal_order(truth)
@@ -212,7 +212,7 @@ def _escape(name: str) -> str:
     return shorten(name).replace("$", r"\$")
 
 
-def _panel_size(n: int) -> float:
+def panel_size(n: int) -> float:
     """Side of a panel in inches."""
     return max(4.6, 0.27 * n)
 
@@ -232,10 +232,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 def draw_circle(
     ax: Axes, graph: GraphStructure, order: Sequence[int], arrows: Sequence[Arrow]
-) -> None:
+) -> tuple[FloatMatrix, float]:
     """Draw nodes on a circle in ``order`` and the arrows between them.
 
-    The patches of the nodes are added last, and texts in the order of the graph.
+    The patches of the nodes are added last, and texts in the order of the graph. Returned are the
+    centres (n, 2) and the radius of the nodes.
     """
     n = graph.n
     angles = np.empty(n)
@@ -265,7 +266,7 @@ def draw_circle(
             pair = frozenset((arrow.parent, arrow.child))
             slot = slots.get(pair, 0)
             slots[pair] = slot + 1
-            curve = _chord(centres[arrow.parent], centres[arrow.child], n, radius, slot)
+            curve = chord(centres[arrow.parent], centres[arrow.child], n, radius, slot)
         _draw_arrow(ax, curve, arrow, radius)
 
     for v in range(n):
@@ -287,6 +288,7 @@ def draw_circle(
             fontsize=max(font, 8.0),
             zorder=5,
         )
+    return centres, radius
 
 
 def font_size(ax: Axes, radius: float) -> float:
@@ -297,7 +299,7 @@ def font_size(ax: Axes, radius: float) -> float:
     return min(11.0, max(5.0, 2 * points * 0.85 / (3 * 0.68)))
 
 
-def _chord(start: FloatMatrix, end: FloatMatrix, n: int, radius: float, slot: int) -> FloatMatrix:
+def chord(start: FloatMatrix, end: FloatMatrix, n: int, radius: float, slot: int) -> FloatMatrix:
     """Quadratic Bezier curve (3, 2), bent inwards as far as the neighbours' nodes ask for."""
     middle = (start + end) / 2
     length = float(np.linalg.norm(end - start))
