@@ -2,4 +2,6 @@
 
 from causal_rl.cli import main
 
-main()
+# A process that this one spawns reads this file again.
+if __name__ == "__main__":
+    main()

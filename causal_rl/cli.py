@@ -1,4 +1,4 @@
-"""The command-line program: ``causal-rl train | evaluate-graph | evaluate-agent | envs``."""
+"""The command-line program ``causal-rl``: train, evaluate-graph, evaluate-agent, discover, ..."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from causal_rl.agents import (
 from causal_rl.agents.config import DEFAULT_AGENT, read_options
 from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.benchmarks.command import benchmark_command
+from causal_rl.discovery.command import discover_command
 from causal_rl.envs import (
     GYM_DYNAMICS,
     Interventions,
@@ -316,7 +317,12 @@ def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple
         console.print(f"  {title}: {', '.join(values)}", highlight=False)
 
 
-for _command in (benchmark_command, train_family_command, act_zero_shot_command):
+for _command in (
+    benchmark_command,
+    discover_command,
+    train_family_command,
+    act_zero_shot_command,
+):
     cli.add_command(_command)
 
 

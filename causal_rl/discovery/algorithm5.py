@@ -33,7 +33,7 @@ from causal_rl.discovery.linear_path import fit_linear
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood, MaskedMoments
 from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.graphs import CausalGraph, is_dag, possible_edges, project_to_dag
+from causal_rl.graphs import CausalGraph, is_dag, project_to_dag
 
 Array = NDArray[np.float64]
 
@@ -69,6 +69,9 @@ class Algorithm5Learner(GraphLearner):
     adds to the moments. With ``"mlp"`` the rows are kept and every `update` trains small gated
     networks on them from the start, so that its result never depends on how the rows arrived.
 
+    A prior is obeyed in the descent: forbidden edges have no weight, required ones are exempt from
+    L1 (linear) or have open gates (mlp), pass any threshold, and come first in the projection.
+
     Args:
         mechanism: ``"linear"`` or ``"mlp"``.
         acyclicity: ``"logdet"``, or ``"expm"`` as in the paper, slower and blind to long cycles.
@@ -96,6 +99,10 @@ class Algorithm5Learner(GraphLearner):
     """
 
     name: ClassVar[str] = "algorithm5"
+    uses_interventions: ClassVar[bool] = True
+    uses_lags: ClassVar[bool] = True
+    obeys: ClassVar[frozenset[str]] = frozenset({"forbidden", "required"})
+    most_variables: ClassVar[int] = 600
 
     def __init__(
         self,
@@ -184,10 +191,12 @@ class Algorithm5Learner(GraphLearner):
         if max(float(np.abs(block).max()) for block in columns[:2]) > _LARGEST:
             raise ValueError(f"transitions has values beyond {_LARGEST:g}, whose squares overflow")
         self._collect(*columns)  # line 28
-        allowed = possible_edges(kinds)
-        G = self._descend_linear(allowed) if self.mechanism == "linear" else self._descend(allowed)
+        allowed, required = self._possible_edges(), self._required_edges()
+        descend = self._descend_linear if self.mechanism == "linear" else self._descend
+        G = descend(allowed, required)
         tau = self._or_default("threshold")
         within, lagged = (_shrink(block, tau) for block in (G.contemporaneous, G.lagged))  # line 36
+        within = np.where(required, 1.0 + np.abs(within).sum(), within)  # none weighs as much
         self.converged_ = G.converged and is_dag(within != 0)
         within = project_to_dag(within)  # line 37
         if not self.converged_:
@@ -207,7 +216,9 @@ class Algorithm5Learner(GraphLearner):
             kinds,
             contemporaneous_weights=weights[0],
             lagged_weights=weights[1],
-            contemporaneous_confidence=self._confidence(G.contemporaneous, tau),
+            contemporaneous_confidence=np.where(
+                required, 1.0, self._confidence(G.contemporaneous, tau)
+            ),
             lagged_confidence=self._confidence(G.lagged, tau),
         )
         return self.graph_
@@ -228,13 +239,16 @@ class Algorithm5Learner(GraphLearner):
             do_target = np.concatenate([self._rows[1], do_target])
         self._rows = rows[-self.capacity :].copy(), do_target[-self.capacity :].copy()
 
-    def _descend_linear(self, allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> _Weights:
+    def _descend_linear(
+        self, allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]], required: NDArray[np.bool_]
+    ) -> _Weights:
         """Lines 29-35 on the moments."""
         if self._moments is None:
             raise RuntimeError("algorithm5 has seen no rows")
         fit = fit_linear(
             MaskedLikelihood(self._moments),
             allowed,
+            required=required,
             sparsity=self._or_default("sparsity"),
             acyclicity=self.acyclicity,
             penalty_start=self.penalty_start,
@@ -245,7 +259,9 @@ class Algorithm5Learner(GraphLearner):
         )
         return _Weights(fit.contemporaneous, fit.lagged, fit.converged)
 
-    def _descend(self, allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> _Weights:
+    def _descend(
+        self, allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]], required: NDArray[np.bool_]
+    ) -> _Weights:
         """Lines 29-35 on the rows, by gated networks."""
         import torch
 
@@ -259,7 +275,10 @@ class Algorithm5Learner(GraphLearner):
         scale[scale <= 1e-7 * (1 + np.abs(rows).max(axis=0))] = np.inf  # constants become 0
         generator = torch.Generator().manual_seed(self.seed)
         model = GatedMLP(
-            torch.from_numpy(np.vstack(allowed)), hidden=self.hidden, generator=generator
+            torch.from_numpy(np.vstack(allowed)),
+            hidden=self.hidden,
+            generator=generator,
+            required=torch.from_numpy(np.vstack([required, np.zeros_like(required)])),
         )
         columns = torch.from_numpy((centred / scale).astype(np.float32))
         kept = torch.from_numpy((~do_target).astype(np.float32))

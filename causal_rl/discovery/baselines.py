@@ -7,7 +7,7 @@ from typing import ClassVar
 from causal_rl.discovery.base import GraphLearner
 from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.graphs import CausalGraph, possible_edges
+from causal_rl.graphs import CausalGraph
 
 
 class EmptyLearner(GraphLearner):
@@ -29,16 +29,21 @@ class EmptyLearner(GraphLearner):
 class FullLearner(GraphLearner):
     """Always every edge that the kinds allow; its contemporaneous block is cyclic.
 
+    In a table, where nothing has a past, these are the contemporaneous ones; those that a prior
+    forbids are left out.
+
     Args:
         reward_node: add the reward as the last node.
     """
 
     name: ClassVar[str] = "full"
+    obeys: ClassVar[frozenset[str]] = frozenset({"forbidden", "required"})
 
     def update(self, transitions: Transitions) -> CausalGraph:
         """Return the full graph over the variables; see `GraphLearner.update`."""
         names, kinds = self._admit(transitions)
-        self.graph_ = CausalGraph.full(names, kinds)
+        within, lagged = self._possible_edges()
+        self.graph_ = CausalGraph(within, lagged, names, kinds, allow_cycles=True)
         return self.graph_
 
 
@@ -69,7 +74,7 @@ class RandomLearner(GraphLearner):
         """Return the random graph over the variables; see `GraphLearner.update`."""
         names, kinds = self._admit(transitions)
         # Ordered pairs of a cyclic block count both ways; a DAG can hold half of the mutual ones.
-        contemporaneous, lagged = possible_edges(kinds)
+        contemporaneous, lagged = self._possible_edges()
         mutual = contemporaneous & contemporaneous.T
         most = (float(contemporaneous.sum()) - float(mutual.sum()) / 2) / len(names)
         self.graph_ = CausalGraph.random(

@@ -103,7 +103,12 @@ def do_shifts(
 
 
 def moved_order(
-    shifts: DoShifts, *, alpha: float, min_effect: float, exogenous: NDArray[np.bool_]
+    shifts: DoShifts,
+    *,
+    alpha: float,
+    min_effect: float,
+    exogenous: NDArray[np.bool_],
+    known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Ancestors proved by the tests, transitively closed and free of cycles.
 
@@ -114,6 +119,7 @@ def moved_order(
         alpha: level over all pairs together (Bonferroni).
         min_effect: share of variance below which an effect proves nothing.
         exogenous: ``(n,)`` variables that nothing can move.
+        known: ``(n, n)`` ancestors known beforehand, transitively closed; they go before all tests.
 
     Returns:
         ``(n, n)``, true at [i, j] where i is an ancestor of j.
@@ -121,7 +127,7 @@ def moved_order(
     n = len(shifts.p_value)
     level = alpha / max(n * (n - 1), 1)
     found = (shifts.p_value < level) & (shifts.effect >= min_effect) & ~exogenous[None, :]
-    reach = np.zeros((n, n), dtype=bool)
+    reach = np.zeros((n, n), dtype=bool) if known is None else known.copy()
     pairs = np.argwhere(found)
     order = np.argsort(-shifts.effect[found], kind="stable")
     for i, j in pairs[order]:

@@ -23,14 +23,25 @@ class GatedMLP(nn.Module):
         allowed: ``(2 m, m)`` booleans, the edges that may be; contemporaneous first.
         hidden: width of the one hidden layer.
         generator: draws the first weights.
+        required: ``(2 m, m)`` booleans, gates that are always open; none if None.
     """
 
     allowed: Tensor
+    required: Tensor
 
-    def __init__(self, allowed: Tensor, *, hidden: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        allowed: Tensor,
+        *,
+        hidden: int,
+        generator: torch.Generator,
+        required: Tensor | None = None,
+    ) -> None:
         super().__init__()
         inputs, targets = allowed.shape
         self.register_buffer("allowed", allowed)
+        always = torch.zeros_like(allowed) if required is None else required
+        self.register_buffer("required", always)
 
         def drawn(*shape: int, fan_in: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(shape, generator=generator) / fan_in**0.5)
@@ -49,7 +60,7 @@ class GatedMLP(nn.Module):
 
     def probabilities(self) -> Tensor:
         """``(2 m, m)`` how likely each gate is open; exactly 0 where no edge may be."""
-        return torch.sigmoid(self.gates) * self.allowed
+        return torch.where(self.required, 1.0, torch.sigmoid(self.gates) * self.allowed)
 
     def sample_gates(self, rows: int, temperature: float, generator: torch.Generator) -> Tensor:
         """Hard gates that carry the gradient of soft ones, ``(m, rows, 2 m)``."""
@@ -58,7 +69,8 @@ class GatedMLP(nn.Module):
         uniform = torch.rand(shape, generator=generator).clamp_(1e-6, 1 - 1e-6)
         soft = torch.sigmoid((logits + torch.logit(uniform)) / temperature)
         hard = (soft > 0.5).to(soft.dtype)
-        return (hard - soft.detach() + soft) * self.allowed.T[:, None, :]
+        gates = (hard - soft.detach() + soft) * self.allowed.T[:, None, :]
+        return torch.where(self.required.T[:, None, :], 1.0, gates)
 
     def negative_log_likelihood(self, columns: Tensor, gates: Tensor, kept: Tensor) -> Tensor:
         """Mean over rows of the sum over targets, do-rows masked from their target's own term.
@@ -178,7 +190,8 @@ def reopen(model: GatedMLP) -> None:
     m = model.n_nodes
     with torch.no_grad():
         probabilities = model.probabilities()
-        within = probabilities[:m].double().numpy()
+        # Twice what any cycle could weigh, so that no required edge is projected away.
+        within = torch.where(model.required[:m], 2.0 * m, probabilities[:m]).double().numpy()
         dag = project_to_dag(np.where(within > 0.5, within, 0.0)) != 0
         reach = dag.copy()
         for k in range(m):

@@ -289,7 +289,7 @@ class Worth:
 
 
 def prune(
-    model: InteractionModel, parents: Sequence[int], worth: Worth
+    model: InteractionModel, parents: Sequence[int], worth: Worth, required: Sequence[int] = ()
 ) -> tuple[tuple[int, ...], dict[int, float]]:
     """Drop parents, weakest first, that the model with interactions does not need.
 
@@ -297,6 +297,7 @@ def prune(
         model: scores sets of candidates.
         parents: where to begin.
         worth: what a parent must be worth.
+        required: parents that stay whatever they are worth.
 
     Returns:
         The parents left, ascending, and the worth of each parent there was, dropped ones
@@ -304,10 +305,10 @@ def prune(
     """
     chosen = tuple(sorted(parents))
     values: dict[int, float] = {}
-    while chosen and model.testable:
+    while len(chosen) > len(required) and model.testable:
         current = {c: worth.of(loss) for c, loss in model.losses(chosen).items()}
         values.update(current)
-        weakest = min(chosen, key=lambda c: (current[c], c))
+        weakest = min(set(chosen) - set(required), key=lambda c: (current[c], c))
         if current[weakest] >= 1.0:
             break
         chosen = tuple(c for c in chosen if c != weakest)

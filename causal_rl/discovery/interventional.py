@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.discovery.base import GraphLearner
-from causal_rl.discovery.do_shift import do_shifts, moved_order
+from causal_rl.discovery.do_shift import add_path, do_shifts, moved_order
 from causal_rl.discovery.interaction import InteractionModel, RowBasis, Worth
 from causal_rl.discovery.parent_search import Regression, Rules, search_parents
 from causal_rl.discovery.refinement import Limits, refine_parents
 from causal_rl.discovery.reward_parents import select_parents
 from causal_rl.discovery.stream import Summary, TransitionStream
 from causal_rl.discovery.transitions import Transitions
-from causal_rl.graphs import CausalGraph, possible_edges
+from causal_rl.graphs import CausalGraph
 
 Matrix = NDArray[np.float64]
 
@@ -37,6 +37,9 @@ class InterventionalLearner(GraphLearner):
     5. The reward's parents, if asked for, by a search over such models that begins from pairs;
        what was intervened on is always among the covariates, for actions cost.
 
+    A prior is obeyed at every stage: edges that it forbids are no candidates, required ones are
+    there from the start, are never dropped, and outrank do-shift tests that contradict them.
+
     Confidences are ``w / (1 + w)`` with w the share of variance an edge accounts for in units of
     its floor: at least 1/2 for edges in the graph, at most 1/2 for others. They rank edges; they
     are no probabilities. Weights are slopes of a linear regression on the parents found.
@@ -54,6 +57,10 @@ class InterventionalLearner(GraphLearner):
     """
 
     name: ClassVar[str] = "interventional"
+    uses_interventions: ClassVar[bool] = True
+    uses_lags: ClassVar[bool] = True
+    obeys: ClassVar[frozenset[str]] = frozenset({"forbidden", "required"})
+    most_variables: ClassVar[int] = 600
 
     def __init__(
         self,
@@ -129,17 +136,24 @@ class InterventionalLearner(GraphLearner):
 
     def _learn(self, summary: Summary, kinds: Sequence[str], names: Sequence[str]) -> CausalGraph:
         n, store, rows = summary.n, summary.store, summary.reservoir.rows
-        contemporaneous, lagged = possible_edges(kinds)
-        allowed = np.hstack([contemporaneous.T, lagged.T])
+        possible = self._possible_edges()
+        allowed = np.hstack([block[:n, :n].T for block in possible])
+        required = self._required_edges()
+        known = np.zeros((n, n), dtype=bool)
+        for i, j in np.argwhere(required[:n, :n]):
+            add_path(known, int(i), int(j))
         context = np.array([kind == "context" for kind in kinds])
         reach = moved_order(
             do_shifts(store, context),
             alpha=self.alpha,
             min_effect=self.min_effect,
             exogenous=np.array([not row.any() for row in allowed]),
+            known=known,
         )
         regressions = [Regression(*store.without(j), j) for j in range(n)]
-        rules = Rules(allowed=allowed, floor=np.full(allowed.shape, self.floor), reach=reach)
+        kept_always = [tuple(np.flatnonzero(required[:n, j]).tolist()) for j in range(n)]
+        floor = np.full(allowed.shape, self.floor)
+        rules = Rules(allowed=allowed, floor=floor, reach=reach, required=kept_always)
         additive = search_parents(regressions, rules)
 
         units = summary.features
@@ -149,7 +163,7 @@ class InterventionalLearner(GraphLearner):
         limits = Limits(self.floor, self.nonlinear_floor, self.interaction_floor)
         draft = _Draft(n + int(self.reward_node), n, units.scale)
         for j, (kept, values) in enumerate(
-            refine_parents(models, additive, allowed, reach, limits)
+            refine_parents(models, additive, allowed, reach, limits, required=kept_always)
         ):
             regression, worth = regressions[j], np.zeros(2 * n)
             if regression.testable:
@@ -159,7 +173,8 @@ class InterventionalLearner(GraphLearner):
                 worth[c] = own
             draft.enter(j, kept, regression.linear_weights(kept) * units.scale[j], worth)
         if self.reward_node:
-            self._learn_reward(draft, rows, z, basis, np.tile(context, 2))
+            into = np.concatenate([block[:n, n] for block in possible])
+            self._learn_reward(draft, rows, z, basis, into, required[:n, n])
         return CausalGraph(
             contemporaneous=draft.edges[0],
             lagged=draft.edges[1],
@@ -177,15 +192,16 @@ class InterventionalLearner(GraphLearner):
         rows: Matrix,
         z: Matrix,
         basis: RowBasis,
-        context: NDArray[np.bool_],
+        possible: NDArray[np.bool_],
+        required: NDArray[np.bool_],
     ) -> None:
         n = draft.n
         reward, covariates = rows[:, -1], rows[:, 2 * n : 3 * n]
         model = InteractionModel(reward, basis, np.ones(len(rows), dtype=bool), covariates)
-        # a context before the step is the same column again
-        usable = [c for c in range(2 * n) if c < n or not context[c]]
+        usable = np.flatnonzero(possible).tolist()
         floors = Worth(alone=self.reward_floor, full=self.reward_floor)
         kept, values = select_parents(model, usable, floors)
+        kept = tuple(sorted({*kept, *np.flatnonzero(required).tolist()}))
         worth = np.zeros(2 * n)
         worth[list(values)] = list(values.values())
         design = np.column_stack([z[:, list(kept)], covariates, np.ones(len(rows))])

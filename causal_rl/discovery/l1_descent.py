@@ -40,6 +40,7 @@ def minimise_l1(
     start: Array,
     l1: float,
     *,
+    exempt: NDArray[np.bool_] | None = None,
     max_iter: int = 500,
     tolerance: float = 1e-5,
     memory: int = 12,
@@ -50,6 +51,7 @@ def minimise_l1(
         objective: x to (value, gradient); a value of inf marks a point outside the domain.
         start: ``(d,)``, inside the domain.
         l1: weight of the L1 term, >= 0.
+        exempt: ``(d,)`` entries that the L1 term leaves out; none if None.
         max_iter: steps at most.
         tolerance: largest entry of the pseudo-gradient at which to stop.
         memory: number of curvature pairs kept.
@@ -58,11 +60,16 @@ def minimise_l1(
         The best point found.
     """
     x = start.copy()
+    rate = l1 if exempt is None else np.where(exempt, 0.0, l1)
+
+    def norm(point: Array) -> float:
+        return l1 * float(np.abs(point if exempt is None else point[~exempt]).sum())
+
     smooth, gradient = objective(x)
-    value = smooth + l1 * float(np.abs(x).sum())
+    value = smooth + norm(x)
     pairs: deque[tuple[Array, Array]] = deque(maxlen=memory)
     for iteration in range(max_iter):
-        pseudo = _pseudo_gradient(x, gradient, l1)
+        pseudo = _pseudo_gradient(x, gradient, rate)
         if x.size == 0 or float(np.abs(pseudo).max()) < tolerance:
             return Descent(x, value, True, iteration)
         direction = -_inverse_hessian_times(pseudo, pairs)
@@ -75,7 +82,7 @@ def minimise_l1(
             candidate = x + size * direction
             candidate[candidate * orthant < 0] = 0.0
             new_smooth, new_gradient = objective(candidate)
-            new_value = new_smooth + l1 * float(np.abs(candidate).sum())
+            new_value = new_smooth + norm(candidate)
             if new_value <= value + 1e-4 * float(pseudo @ (candidate - x)):
                 break
             size /= 2
@@ -95,7 +102,7 @@ def minimise_l1(
     return Descent(x, value, False, max_iter)
 
 
-def _pseudo_gradient(x: Array, gradient: Array, l1: float) -> Array:
+def _pseudo_gradient(x: Array, gradient: Array, l1: float | Array) -> Array:
     """The steepest one-sided derivative of ``f + l1 |x|_1``; zero exactly at a minimum."""
     at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0.0)
     return np.where(x != 0, gradient + l1 * np.sign(x), at_zero)

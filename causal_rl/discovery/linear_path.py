@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.discovery.l1_descent import minimise_l1
-from causal_rl.discovery.masked_likelihood import MaskedLikelihood
 from causal_rl.graphs import h_expm, h_logdet
 
 Array = NDArray[np.float64]
@@ -32,9 +32,10 @@ class LinearFit:
 
 
 def fit_linear(
-    likelihood: MaskedLikelihood,
+    likelihood: Callable[[Array], tuple[float, Array]],
     allowed: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     *,
+    required: NDArray[np.bool_],
     sparsity: float,
     acyclicity: str,
     penalty_start: float,
@@ -46,8 +47,9 @@ def fit_linear(
     """Minimise L_causal + lambda |G|_1 + mu h(G_contemporaneous) while mu grows.
 
     Args:
-        likelihood: L_causal, do-rows masked.
+        likelihood: L_causal, from weights ``(2 m, m)`` to (value, gradient): `MaskedLikelihood`.
         allowed: edges that may be, contemporaneous and lagged, each ``(m, m)``.
+        required: contemporaneous edges known to be, ``(m, m)``; L1 does not shrink them.
         sparsity: lambda.
         acyclicity: ``"expm"`` or ``"logdet"``, the h.
         penalty_start: the first mu.
@@ -61,6 +63,7 @@ def fit_linear(
     """
     m = len(allowed[0])
     free = np.vstack(allowed)
+    exempt = np.vstack([required, np.zeros_like(required)])[free] if required.any() else None
     smooth_h = h_expm if acyclicity == "expm" else h_logdet
     weights = np.zeros((2 * m, m))
     mu, h, converged = penalty_start, np.inf, True
@@ -77,7 +80,7 @@ def fit_linear(
         return value + mu * penalty, gradient[free]
 
     while True:
-        descent = minimise_l1(objective, weights[free], sparsity, max_iter=max_iter)
+        descent = minimise_l1(objective, weights[free], sparsity, exempt=exempt, max_iter=max_iter)
         converged = converged and descent.converged
         weights[free] = descent.x
         h = smooth_h(weights[:m])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,11 +110,13 @@ class Rules:
         allowed: ``(n, 2 n)`` true at [j, c] where group c may be a parent of j.
         floor: ``(n, 2 n)`` least share of j's variance that the edge must account for.
         reach: ``(n, n)`` ancestors already proved, transitively closed.
+        required: groups that stay parents of each variable; none if empty.
     """
 
     allowed: NDArray[np.bool_]
     floor: Matrix
     reach: NDArray[np.bool_]
+    required: Sequence[tuple[int, ...]] = ()
 
 
 def best_gain(regression: Regression, left: Matrix, share: float) -> tuple[Matrix, Matrix]:
@@ -143,12 +146,13 @@ def search_parents(regressions: list[Regression], rules: Rules) -> list[tuple[in
         For every variable its groups, ascending; below n within the step, from n on lagged.
     """
     n = len(regressions)
-    parents: list[tuple[int, ...]] = [() for _ in range(n)]
+    required = rules.required or [()] * n
+    parents: list[tuple[int, ...]] = list(required)
     for _ in range(4):
         before = list(parents)
         _add(regressions, rules, parents)
         for j in range(n):
-            parents[j] = _thin(regressions[j], rules.floor[j], parents[j])
+            parents[j] = _thin(regressions[j], rules.floor[j], parents[j], required[j])
         _turn(regressions, rules, parents)
         if parents == before:
             break
@@ -194,12 +198,16 @@ def _add(regressions: list[Regression], rules: Rules, parents: list[tuple[int, .
         refresh(j)
 
 
-def _thin(regression: Regression, floor: Matrix, parents: tuple[int, ...]) -> tuple[int, ...]:
-    while parents:
+def _thin(
+    regression: Regression, floor: Matrix, parents: tuple[int, ...], required: tuple[int, ...]
+) -> tuple[int, ...]:
+    while len(parents) > len(required):
         _, share = regression.residual(parents)
         lost = regression.losses(parents)
         score = bic_gain(lost, share + lost, regression.rows, 1, regression.groups)
         excess = np.minimum(score, 0.0) + np.minimum(lost / floor[list(parents)] - 1.0, 0.0)
+        held = np.isin(parents, required)
+        lost[held] = excess[held] = np.inf
         if not (excess < 0).any():
             return parents
         drop = int(np.argmin(lost))

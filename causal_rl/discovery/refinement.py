@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,8 @@ def refine_parents(
     allowed: NDArray[np.bool_],
     reach: NDArray[np.bool_],
     limits: Limits,
+    *,
+    required: Sequence[Group] = (),
 ) -> list[tuple[Group, dict[int, float]]]:
     """Prune, turn round, add and prune again.
 
@@ -58,17 +61,24 @@ def refine_parents(
         allowed: ``(n, 2 n)`` true at [j, c] where c may be a parent of j.
         reach: ``(n, n)`` proved ancestors, transitively closed.
         limits: what a parent must be worth.
+        required: for every variable, parents that stay; none if empty. Of ``allowed``, none of
+            them may be turned round.
 
     Returns:
         For every variable its parents, ascending, and the worth of those looked at.
     """
     n = len(models)
-    found = [prune(models[j], parents[j], limits.worth(models[j], parents[j])) for j in range(n)]
+    held = required or [()] * n
+
+    def pruned(j: int, groups: Group) -> tuple[Group, dict[int, float]]:
+        return prune(models[j], groups, limits.worth(models[j], groups), held[j])
+
+    found = [pruned(j, parents[j]) for j in range(n)]
     kept = [groups for groups, _ in found]
     values = [dict(worth) for _, worth in found]
     changed = _turn(models, kept, allowed, reach) | _extend(models, kept, allowed, reach, limits)
     for j in changed:
-        kept[j], again = prune(models[j], kept[j], limits.worth(models[j], kept[j]))
+        kept[j], again = pruned(j, kept[j])
         values[j].update(again)
     return [(kept[j], values[j]) for j in range(n)]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from causal_rl.discovery.table import read_table
 from causal_rl.files import atomic_open
 
 VariableKind = Literal["state", "action", "context"]
@@ -122,10 +123,51 @@ class Transitions:
         object.__setattr__(self, "names", _names(names, n))
         object.__setattr__(self, "kinds", _kinds(kinds, n))
 
+    @classmethod
+    def from_table(
+        cls,
+        values: ArrayLike | Any,
+        *,
+        do_target: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> Self:
+        """Transitions without memory: the rows of a table are draws of one static model.
+
+        ``next_state`` is the table and ``state`` is zero, so that nothing can be learned of lags:
+        every learner leaves the lagged block empty.
+
+        Args:
+            values: ``(N, n)`` numbers, or a data frame, whose columns give the names.
+            do_target: ``(N, n)`` booleans, true where the variable was set; default all false.
+            names: one name a column; default those of the frame, else ``X1 .. Xn``.
+            kinds: as for transitions.
+
+        Raises:
+            TypeError: not numbers; the column of a frame is named.
+            ValueError: no table, NaN or an infinite value (row and column are named), or names,
+                kinds or targets that do not fit it.
+        """
+        table, labels = read_table(values, names)
+        if do_target is not None:
+            _check_shape("do_target", _numbers("do_target", do_target), table.shape, "values")
+        return cls(
+            state=np.zeros(table.shape),
+            next_state=table,
+            do_target=do_target,
+            names=labels,
+            kinds=kinds,
+        )
+
     @property
     def n(self) -> int:
         """Number of variables, the columns of ``state``."""
         return int(self.state.shape[1])
+
+    @property
+    def memoryless(self) -> bool:
+        """Whether ``state`` is zero throughout, as in the rows of a table."""
+        return not self.state.any()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -259,9 +301,11 @@ def _numbers(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return np.array(raw, dtype=np.float64)
 
 
-def _check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+def _check_shape(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], other: str = "state"
+) -> None:
     if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}, to match state")
+        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}, to match {other}")
 
 
 def _check_finite(name: str, array: NDArray[Any], keep: NDArray[np.bool_]) -> None:

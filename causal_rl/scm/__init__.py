@@ -2,6 +2,7 @@
 
 from causal_rl.scm.categorical import Argmax, Categorical, OneHot
 from causal_rl.scm.diagnostics import (
+    explained_by_others,
     perturbation_graph,
     perturbation_one_step,
     r2_sortability,
@@ -66,6 +67,7 @@ __all__ = [
     "Variable",
     "affine",
     "episode_key",
+    "explained_by_others",
     "keyed_uniform",
     "perturbation_graph",
     "perturbation_one_step",

@@ -64,17 +64,29 @@ def r2_sortability(data: ArrayLike, adjacency: ArrayLike) -> float:
     n, rows = columns.shape
     if rows <= n:
         raise ValueError(f"data must have more than {n} rows, got {rows}")
-    centred = columns - columns.mean(axis=1, keepdims=True)
-    scale = np.sqrt((centred**2).mean(axis=1))
-    if not scale.all():
-        raise ValueError(f"data must not be constant, column {int(np.argmin(scale))} is")
-    centred /= scale[:, None]
-    r2 = np.empty(n)
-    for j in range(n):
+    spread = columns.std(axis=1)
+    if not spread.all():
+        raise ValueError(f"data must not be constant, column {int(np.argmin(spread))} is")
+    return _sortability(explained_by_others(columns.T), edges)
+
+
+def explained_by_others(values: FloatArray) -> FloatArray:
+    """Share of every column's variance that all other columns explain linearly.
+
+    Args:
+        values: float64 of shape (rows, n); no column may be constant.
+
+    Returns:
+        float64 of shape (n,), in [0, 1] up to rounding.
+    """
+    centred = (values - values.mean(axis=0)).T
+    centred /= np.sqrt((centred**2).mean(axis=1, keepdims=True))
+    r2 = np.empty(len(centred))
+    for j in range(len(centred)):
         others = np.delete(centred, j, axis=0).T
         weights, *_ = np.linalg.lstsq(others, centred[j], rcond=None)
         r2[j] = 1.0 - float(np.mean((centred[j] - others @ weights) ** 2))
-    return _sortability(r2, edges)
+    return r2
 
 
 def _edges_and_columns(data: ArrayLike, adjacency: ArrayLike) -> tuple[BoolArray, FloatArray]:

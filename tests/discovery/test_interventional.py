@@ -360,7 +360,7 @@ def test_bad_options_are_named(option, value, error):
 def test_bad_data_is_refused(data):
     learner = InterventionalLearner()
     with pytest.raises(TypeError, match="transitions"):
-        learner.fit(data.state)
+        learner.update(data.state)
     with pytest.raises(ValueError, match="no rows"):
         learner.fit(data[:0])
     learner.fit(data[:50])

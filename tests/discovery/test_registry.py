@@ -49,7 +49,7 @@ def test_unknown_names_and_options_offer_the_nearest():
 def test_bad_data_at_every_learner(name: str):
     learner = make_learner(name)
     with pytest.raises(TypeError, match="transitions must be Transitions"):
-        learner.fit(np.zeros((3, 3)))  # type: ignore[arg-type]
+        learner.update(np.zeros((3, 3)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no rows"):
         learner.fit(data()[:0])
     with pytest.raises(TypeError, match="reward_node"):
