@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from causal_rl.discovery.base import GraphLearner, stacked_columns
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, PartialGraph
+from causal_rl.graphs.marks import ARROW, TAIL, Marks
 
 Array = NDArray[np.float64]
 BoolMatrix = NDArray[np.bool_]
-Marks = NDArray[np.int8]
 
 _LARGEST = 1e150  # squares of larger numbers overflow
-_TAIL, _ARROW = 1, 2
 
 
 @dataclass(frozen=True)
@@ -234,10 +233,10 @@ def within_the_possible(marks: Marks, possible: BoolMatrix) -> Marks:
         other, and stay.
     """
     mended = marks.copy()
-    bidirected = (marks == _ARROW) & (marks.T == _ARROW)
+    bidirected = (marks == ARROW) & (marks.T == ARROW)
     joined = (marks != 0) & ~bidirected
     mended[joined & ~possible & ~possible.T] = 0
     one_way = joined & possible & ~possible.T
-    mended[one_way] = _ARROW
-    mended[one_way.T] = _TAIL
+    mended[one_way] = ARROW
+    mended[one_way.T] = TAIL
     return mended

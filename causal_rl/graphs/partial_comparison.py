@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from causal_rl.graphs import metrics
-
-_ARROW = 2
+from causal_rl.graphs.marks import ARROW, Marks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,7 @@ class PartialComparison:
         return dataclasses.asdict(self)
 
 
-def compare(learned: NDArray[np.int8], truth: NDArray[np.int8]) -> PartialComparison:
+def compare(learned: Marks, truth: Marks) -> PartialComparison:
     """Score marks against others; `PartialGraph.compare` is the public door.
 
     Args:
@@ -56,7 +54,7 @@ def compare(learned: NDArray[np.int8], truth: NDArray[np.int8]) -> PartialCompar
         The scores.
     """
     edges, true_edges = np.triu(learned != 0), np.triu(truth != 0)
-    heads, true_heads = learned == _ARROW, truth == _ARROW
+    heads, true_heads = learned == ARROW, truth == ARROW
     precision, recall = metrics.precision_recall(true_edges, edges)
     arrow_precision, arrow_recall = metrics.precision_recall(true_heads, heads)
     different = learned != truth

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from causal_rl.graphs.adjacency import FloatMatrix
 from causal_rl.graphs.drawing import (
@@ -22,14 +21,12 @@ from causal_rl.graphs.drawing import (
     new_figure,
     panel_size,
 )
+from causal_rl.graphs.marks import ARROW, CIRCLE, TAIL, Marks
 from causal_rl.graphs.structure import GraphStructure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Marks = NDArray[np.int8]
-
-TAIL, ARROW, CIRCLE = 1, 2, 3
 _LABELS: dict[Status, str] = {
     "right": "right",
     "missing": "missing",

@@ -20,13 +20,11 @@ from causal_rl.graphs import (
 from causal_rl.graphs.adjacency import BoolMatrix, read_adjacency, read_matrix
 from causal_rl.graphs.causal_graph import CausalGraph
 from causal_rl.graphs.kinds import Kind, read_kinds
+from causal_rl.graphs.marks import ARROW, CIRCLE, NONE, TAIL, Marks, marks_of
 from causal_rl.graphs.names import list_names, name_difference, read_names, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-NONE, TAIL, ARROW, CIRCLE = 0, 1, 2, 3
-Marks = NDArray[np.int8]
 
 FORMAT = "causal_rl.partial_graph"
 VERSION = 1
@@ -200,16 +198,9 @@ class PartialGraph:
             TypeError: data is not a mapping, or entries are of the wrong type.
             ValueError: entries are missing, unknown or not a valid graph.
         """
-        if not isinstance(data, Mapping):
-            raise TypeError(f"data must be a mapping, got {type(data).__name__}")
-        found = (data.get("format", FORMAT), data.get("version", VERSION))
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"data must be of format {FORMAT} version {VERSION}, got {found}")
-        fields = {key: value for key, value in data.items() if key not in ("format", "version")}
-        if missing := [key for key in ("names", "marks") if fields.get(key) is None]:
-            raise ValueError(f"data must have the keys names and marks, lacks {missing}")
-        if unknown := sorted(str(key) for key in set(fields) - {"names", "kinds", "marks"}):
-            raise ValueError(f"data has unknown keys {unknown}; known are names, kinds, marks")
+        known = ("names", "kinds", "marks")
+        needed = ("names", "marks")
+        fields = serialization.read_fields(data, (FORMAT, VERSION), needed=needed, known=known)
         return cls(**fields)
 
     @classmethod
@@ -490,19 +481,3 @@ class PartialGraph:
 _RANK = {TAIL: 0, CIRCLE: 1, ARROW: 2}
 _LEFT = {TAIL: "-", CIRCLE: "o", ARROW: "<"}
 _RIGHT = {TAIL: "-", CIRCLE: "o", ARROW: ">"}
-
-
-def marks_of(directed: BoolMatrix, undirected: BoolMatrix) -> Marks:
-    """The marks of a graph of directed and undirected edges.
-
-    Args:
-        directed: (n, n) bool.
-        undirected: (n, n) bool, symmetric.
-
-    Returns:
-        (n, n) int8.
-    """
-    marks = np.zeros(directed.shape, dtype=np.int8)
-    marks[directed] = ARROW
-    marks[directed.T | undirected] = TAIL
-    return marks

@@ -1,10 +1,10 @@
-"""CausalGraph to and from JSON."""
+"""Graphs to and from JSON."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,43 @@ def fields_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: data is not a mapping, or allow_cycles is not a boolean.
         ValueError: keys are missing or unknown, or the format is another.
     """
-    if not isinstance(data, Mapping):
-        raise TypeError(f"data must be a mapping, got {type(data).__name__}")
-    found = (data.get("format", FORMAT), data.get("version", VERSION))
-    if found != (FORMAT, VERSION):
-        raise ValueError(f"data must be of format {FORMAT} version {VERSION}, got {found}")
-    fields = {key: value for key, value in data.items() if key not in ("format", "version")}
-    if missing := [key for key in ("names", "contemporaneous") if fields.get(key) is None]:
-        raise ValueError(f"data must have the keys names and contemporaneous, lacks {missing}")
-    if unknown := sorted(str(key) for key in set(fields) - set(_FIELDS)):
-        raise ValueError(f"data has unknown keys {unknown}; known are {', '.join(_FIELDS)}")
+    needed = ("names", "contemporaneous")
+    fields = read_fields(data, (FORMAT, VERSION), needed=needed, known=_FIELDS)
     if not isinstance(fields.get("allow_cycles", False), bool):
         raise TypeError(f"allow_cycles must be true or false, got {fields['allow_cycles']!r}")
+    return fields
+
+
+def read_fields(
+    data: Mapping[str, Any],
+    written_as: tuple[str, int],
+    *,
+    needed: Sequence[str],
+    known: Sequence[str],
+) -> dict[str, Any]:
+    """Read what a graph's dict holds beside its format and version.
+
+    Args:
+        data: the mapping.
+        written_as: format and version that it must have, where it names them.
+        needed: keys that must be there.
+        known: all keys that may be there.
+
+    Raises:
+        TypeError: data is not a mapping.
+        ValueError: keys are missing or unknown, or the format is another.
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data must be a mapping, got {type(data).__name__}")
+    form, version = written_as
+    found = (data.get("format", form), data.get("version", version))
+    if found != written_as:
+        raise ValueError(f"data must be of format {form} version {version}, got {found}")
+    fields = {key: value for key, value in data.items() if key not in ("format", "version")}
+    if missing := [key for key in needed if fields.get(key) is None]:
+        raise ValueError(f"data must have the keys {' and '.join(needed)}, lacks {missing}")
+    if unknown := sorted(str(key) for key in set(fields) - set(known)):
+        raise ValueError(f"data has unknown keys {unknown}; known are {', '.join(known)}")
     return fields
 
 

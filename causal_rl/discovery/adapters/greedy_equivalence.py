@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery.adapters import EXTRA
 from causal_rl.discovery.adapters.peer import call_peer
-from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Marks, Rows
+from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.errors import import_extra, require_extra
 from causal_rl.graphs import PartialGraph
+from causal_rl.graphs.marks import Marks
 
 
 class GesLearner(BatchLearner):
