@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from causal_rl.agents import evaluate_agent, load_options, load_world
@@ -19,9 +18,11 @@ from causal_rl.benchmarks.agent_runs import (
 )
 from causal_rl.benchmarks.agents_scores import (
     SCORE,
-    curve_iqm,
-    learning_curves,
+    curve_table,
+    iqm_headline,
     methods_of,
+    paired_differences,
+    score_lines,
     scores,
     scores_by_world,
     worlds_of,
@@ -64,7 +65,6 @@ OURS = "ecam"
 SHIFTS = {"flip": True, "mechanism": False}
 # Every agent was developed on graph seeds below 100.
 FIRST_SEED = 2_000
-_LEVELS = (0.5, 0.8, 0.9)
 _SMOKE_PLANNER = {"steps": 70, "final_episodes": 4, "samples": 16}
 
 
@@ -137,13 +137,7 @@ def findings(results: Results) -> Findings:
 
 
 def _return_table(results: Results) -> str:
-    worlds = worlds_of(results)
-    lines: list[list[object]] = []
-    for method in methods_of(results):
-        tasks = scores_by_world(results, method)
-        line: list[object] = [method, stratified_estimate(tasks) if tasks else "-"]
-        line += [results.estimate(SCORE, world=w, method=method) or "-" for w in worlds]
-        lines.append(line)
+    worlds, lines = worlds_of(results), score_lines(results)
     for who in ("random", "noop", "oracle"):
         lines.append([who, "", *(_yardstick(results, world, who) for world in worlds)])
     header = ["method", "IQM", *worlds]
@@ -185,27 +179,10 @@ def _winners(results: Results) -> str:
 def _curve_table(results: Results) -> str:
     """IQM on the way, and the steps after which it stays above some levels."""
     at = [250, 500, 1_000, 2_000, 6_000, 12_000, 18_000, 24_000]
-    lines: list[list[object]] = []
-    for method in methods_of(results):
-        steps, tasks = learning_curves(results, method)
-        if not steps:
-            lines.append([method, *["-"] * (len(at) + len(_LEVELS))])
-            continue
-        values = curve_iqm(tasks)
-        line: list[object] = [method]
-        for step in at:
-            inside = steps[0] <= step <= steps[-1] * 1.02
-            line.append(number(float(np.interp(step, steps, values))) if inside else "-")
-        for level in _LEVELS:
-            below = np.flatnonzero(values < level)
-            first = 0 if not below.size else int(below[-1]) + 1
-            line.append(f"{steps[first]:,}" if first < len(steps) else "-")
-        lines.append(line)
-    header = ["method", *(f"{step:,}" for step in at), *(f"to {level}" for level in _LEVELS)]
     return (
         "## Sample efficiency\n\nIQM of the normalised return after so many environment steps, "
         "and the steps of the evaluation from which it stays above a level.\n\n"
-        + markdown_table(header, lines)
+        + curve_table(results, at, "method")
     )
 
 
@@ -240,7 +217,7 @@ def _shift_table(results: Results) -> str:
     for first, second in (("ecam", "attention"), ("masked-mlp", "mlp")):
         line = [f"{first} - {second}"]
         for metric in (SCORE, *(f"normalised_{shift}" for shift in SHIFTS)):
-            values = _paired(results, metric, first, second)
+            values = paired_differences(results, metric, first, second)
             line.append(estimate(values) if values else "-")
         lines.append(line)
     blind = ", ".join(shift for shift, helps in SHIFTS.items() if not helps)
@@ -252,16 +229,6 @@ def _shift_table(results: Results) -> str:
         f"seed and world. flip turns the cues' sign ({having or 'no world'}); nothing is expected "
         f"of a graph under {blind}.\n\n" + markdown_table(["method", "as trained", *SHIFTS], lines)
     )
-
-
-def _paired(results: Results, metric: str, first: str, second: str) -> list[float]:
-    other = {(row["world"], row["seed"]): row.get(metric) for row in results.select(method=second)}
-    found = []
-    for row in results.select(method=first):
-        a, b = row.get(metric), other.get((row["world"], row["seed"]))
-        if isinstance(a, int | float) and isinstance(b, int | float):
-            found.append(float(a) - float(b))
-    return found
 
 
 def _cost_table(results: Results) -> str:
@@ -291,15 +258,6 @@ def _prepare() -> None:
     require_extra("stable_baselines3", extra="sb3")
 
 
-def _headline(results: Results) -> str:
-    parts = []
-    for method in methods_of(results):
-        tasks = scores_by_world(results, method)
-        if tasks:
-            parts.append(f"{method} {number(stratified_estimate(tasks).value)}")
-    return "IQM " + ", ".join(parts)
-
-
 BENCHMARK = Benchmark(
     name="agents",
     title="Agents side by side",
@@ -309,6 +267,6 @@ BENCHMARK = Benchmark(
     function=run,
     findings=findings,
     figures=figures,
-    headline=_headline,
+    headline=iqm_headline,
     prepare=_prepare,
 )

@@ -18,17 +18,17 @@ from causal_rl.benchmarks.agent_runs import (
 from causal_rl.benchmarks.agents_scores import (
     CURVE,
     SCORE,
-    curve_iqm,
-    learning_curves,
+    curve_table,
+    iqm_headline,
     methods_of,
-    scores_by_world,
+    paired_differences,
+    score_lines,
     worlds_of,
 )
-from causal_rl.benchmarks.aggregate import stratified_estimate
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
-from causal_rl.benchmarks.statistics import Estimate, estimate, number
+from causal_rl.benchmarks.statistics import Estimate, estimate
 from causal_rl.envs import CueOptions, RandomGraphOptions, WorldOptions
 
 #: A bare chain; a random graph; cues, effects of the reward and a hidden confounder.
@@ -51,7 +51,6 @@ STEPS = 12_000
 # The option was developed on graph seeds below 100.
 FIRST_SEED = 2_000
 NEEDED_SEEDS = 10
-_LEVELS = (0.5, 0.8, 0.9)
 
 
 def grid(seeds: int, smoke: bool) -> list[Cell]:
@@ -121,15 +120,7 @@ def findings(results: Results) -> Findings:
 
 def gain(results: Results, metric: str, over: str, world: str | None = None) -> Estimate | None:
     """Mean difference of `OURS` to another method, paired by seed and world."""
-    where = {} if world is None else {"world": world}
-    other = {
-        (row["world"], row["seed"]): row.get(metric) for row in results.select(method=over, **where)
-    }
-    found = []
-    for row in results.select(method=OURS, **where):
-        a, b = row.get(metric), other.get((row["world"], row["seed"]))
-        if isinstance(a, int | float) and isinstance(b, int | float):
-            found.append(float(a) - float(b))
+    found = paired_differences(results, metric, OURS, over, world)
     return estimate(found) if found else None
 
 
@@ -146,15 +137,8 @@ def _mark(results: Results, metric: str, over: str, words: str) -> Mark:
 
 
 def _return_table(results: Results) -> str:
-    worlds = worlds_of(results)
-    lines: list[list[object]] = []
-    for method in methods_of(results):
-        tasks = scores_by_world(results, method)
-        line: list[object] = [method, stratified_estimate(tasks) if tasks else "-"]
-        line += [results.estimate(SCORE, world=w, method=method) or "-" for w in worlds]
-        lines.append(line)
     return "## Normalised return at the end\n\nMean over seeds by world.\n\n" + markdown_table(
-        ["data", "IQM", *worlds], lines
+        ["data", "IQM", *worlds_of(results)], score_lines(results)
     )
 
 
@@ -178,26 +162,9 @@ def _worth_table(results: Results) -> str:
 def _curve_table(results: Results) -> str:
     """IQM on the way, and the steps after which it stays above some levels."""
     at = [5_000, 6_000, 7_000, 8_000, 10_000, 12_000]
-    lines: list[list[object]] = []
-    for method in methods_of(results):
-        steps, tasks = learning_curves(results, method)
-        if not steps:
-            lines.append([method, *["-"] * (len(at) + len(_LEVELS))])
-            continue
-        values = curve_iqm(tasks)
-        line: list[object] = [method]
-        for step in at:
-            inside = steps[0] <= step <= steps[-1] * 1.02
-            line.append(number(float(np.interp(step, steps, values))) if inside else "-")
-        for level in _LEVELS:
-            below = np.flatnonzero(values < level)
-            first = 0 if not below.size else int(below[-1]) + 1
-            line.append(f"{steps[first]:,}" if first < len(steps) else "-")
-        lines.append(line)
-    header = ["data", *(f"{step:,}" for step in at), *(f"to {level}" for level in _LEVELS)]
     return (
         "## Sample efficiency\n\nIQM of the normalised return after so many environment steps, "
-        "and the steps from which it stays above a level.\n\n" + markdown_table(header, lines)
+        "and the steps from which it stays above a level.\n\n" + curve_table(results, at, "data")
     )
 
 
@@ -241,15 +208,6 @@ def figures(results: Results) -> Mapping[str, Figure]:
     return {"learning_curves.png": figure}
 
 
-def _headline(results: Results) -> str:
-    parts = []
-    for method in methods_of(results):
-        tasks = scores_by_world(results, method)
-        if tasks:
-            parts.append(f"{method} {number(stratified_estimate(tasks).value)}")
-    return "IQM " + ", ".join(parts)
-
-
 BENCHMARK = Benchmark(
     name="counterfactual-data",
     title="Counterfactual data for the policy",
@@ -259,5 +217,5 @@ BENCHMARK = Benchmark(
     function=run,
     findings=findings,
     figures=figures,
-    headline=_headline,
+    headline=iqm_headline,
 )
