@@ -49,6 +49,28 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def make_folder(folder: str | os.PathLike[str], argument: str) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Args:
+        folder: the folder.
+        argument: what named it, for the message.
+
+    Raises:
+        ValueError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(Path(folder), argument, error) from error
+
+
+def _unwritable(folder: Path, argument: str, error: OSError) -> ValueError:
+    return ValueError(
+        f"{argument} must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
+    )
+
+
 @contextmanager
 def sole_writer(folder: str | os.PathLike[str], argument: str) -> Iterator[None]:
     """Keep other processes that ask for the same from writing to a folder.
@@ -64,18 +86,16 @@ def sole_writer(folder: str | os.PathLike[str], argument: str) -> Iterator[None]
         ValueError: another process is writing to it, or it cannot be made.
     """
     place = Path(folder)
+    make_folder(place, argument)
+    lock = FileLock(place / _LOCK_FILE, timeout=0)
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / _LOCK_FILE, timeout=0)
         lock.acquire()
     except Timeout:
         raise ValueError(
             f"{argument}: another process is writing to {str(place)!r}; wait for it or stop it"
         ) from None
     except OSError as error:
-        raise ValueError(
-            f"{argument} must be a folder that can be written, got {str(place)!r}: {error.strerror}"
-        ) from error
+        raise _unwritable(place, argument, error) from error
     try:
         yield
     finally:

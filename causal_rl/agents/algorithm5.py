@@ -243,16 +243,18 @@ class Algorithm5:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.progress.figures["train/learning_rate"] = rate
-        if config.policy_update == "ppo":
-            figures = ppo_update(self.policy, self.optimizer, batch, config, self.shuffle)
-        elif config.policy_update == "a2c":
-            figures = a2c_update(self.policy, self.optimizer, batch, config, self.shuffle)
-        else:
+        if config.policy_update == "paper":
             for _ in range(config.epochs):  # line 13: n_updates
                 figures = self._replay_update()
+        else:
+            figures = self._on_policy_update(batch)
         self.progress.figures |= {f"train/{tag}": value for tag, value in figures.items()}
         if self.episode_returns:
             self.progress.figures["rollout/ep_rew_mean"] = float(np.mean(self.episode_returns))
+
+    def _on_policy_update(self, batch: RolloutBatch) -> dict[str, float]:
+        update = ppo_update if self.config.policy_update == "ppo" else a2c_update
+        return update(self.policy, self.optimizer, batch, self.config, self.shuffle)
 
     def _replay_update(self) -> dict[str, float]:
         """One update as printed, on a uniform mini-batch of the replay buffer (line 14)."""
@@ -303,8 +305,7 @@ class Algorithm5:
             )  # fmt: skip
             return len(told.action)
         batch = recorder.batch(gamma=config.gamma, gae_lambda=config.gae_lambda)
-        update = ppo_update if config.policy_update == "ppo" else a2c_update
-        update(self.policy, self.optimizer, batch, config, self.shuffle)
+        self._on_policy_update(batch)
         return len(batch)
 
     # --- lines 25-35: learn the graph --------------------------------------------------------

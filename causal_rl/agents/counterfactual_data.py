@@ -37,9 +37,6 @@ class CounterfactualData:
         noise: "stored" as above; "fresh" draws all of it, and takes from the rollout only the
             states that it began in, as model-based data do elsewhere.
 
-    Attributes:
-        model: the mechanisms, None until there is a reward to explain.
-
     Raises:
         ValueError: an observed variable is categorical, so that its noise cannot be told from what
             was seen.
@@ -50,18 +47,29 @@ class CounterfactualData:
     ) -> None:
         check_world(spec)
         self.noise = noise
-        self.model: LearnedSCM | None = None
+        self._model: LearnedSCM | None = None
+        self._unfitted: tuple[Transitions, CausalGraph] | None = None
         self._tables = spec.interventions.tables(spec.observed_names)
         self._rng = np.random.default_rng([seed, _STREAM])
 
     def learn(self, transitions: Transitions, graph: CausalGraph) -> None:
-        """Fit the mechanisms of a graph; a graph without causes of the reward makes no model."""
-        model = LearnedSCM.fit(transitions, graph)
-        self.model = model if model.has_reward else None
+        """Take the mechanisms of a graph from these rows, as soon as they are asked for.
+
+        A graph without causes of the reward makes no model.
+        """
+        self._unfitted = transitions, graph
+
+    @property
+    def model(self) -> LearnedSCM | None:
+        """The mechanisms, None until there is a reward to explain."""
+        if self._unfitted is not None:
+            model = LearnedSCM.fit(*self._unfitted)
+            self._model, self._unfitted = model if model.has_reward else None, None
+        return self._model
 
     def forget(self) -> None:
         """Make no data until `learn` is called again: the world is another."""
-        self.model = None
+        self._model = self._unfitted = None
 
     def replay(
         self, steps: Sequence[VectorStep], recorder: RolloutRecorder, normaliser: ReturnNormaliser
@@ -109,14 +117,17 @@ class CounterfactualData:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; it pickles."""
+        model = self.model
         return {
-            "model": None if self.model is None else self.model.state_dict(),
+            "model": None if model is None else model.state_dict(),
             "rng": self._rng.bit_generator.state,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` was called."""
-        self.model = None if state["model"] is None else LearnedSCM.from_state(state["model"])
+        self.forget()
+        if state["model"] is not None:
+            self._model = LearnedSCM.from_state(state["model"])
         self._rng.bit_generator.state = state["rng"]
 
 

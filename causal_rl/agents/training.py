@@ -110,21 +110,6 @@ def default_folder(config: RunOptions) -> Path:
     return Path("runs") / f"{world}-seed{config.seed}-{stamp}"
 
 
-def make_folder(folder: Path, config: RunOptions) -> None:
-    """Make a run's folder and write its options there.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"out must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
-        ) from error
-    _write_config(folder, config)
-
-
 def train(
     config: AgentConfig,
     *,
@@ -157,7 +142,7 @@ def train(
     run = _prepare(config, begins=True)
     run.pictures = pictures
     with sole_writer(folder, "out"):
-        make_folder(folder, config)
+        write_config(folder, config)
         return _execute(run, folder, console or Console())
 
 
@@ -205,7 +190,7 @@ def resume(
             run.algorithm.load_state_dict(state["algorithm"])
             run.seconds = float(state["seconds"])
             run.score_graph()
-        _write_config(folder, config)
+        write_config(folder, config)
         return _execute(run, folder, console or Console())
 
 
@@ -266,7 +251,8 @@ def _prepare(config: AgentConfig, *, begins: bool) -> _Run:
     return _Run(spec, config, loop(spec, config, device=device), teacher)
 
 
-def _write_config(folder: Path, config: RunOptions) -> None:
+def write_config(folder: Path, config: RunOptions) -> None:
+    """Write the options of a run into its folder."""
     atomic_write_text(folder / CONFIG_FILE, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
 

@@ -43,11 +43,11 @@ from causal_rl.agents.training import (
     default_folder,
     load_config,
     load_world,
-    make_folder,
     resolve_device,
+    write_config,
 )
 from causal_rl.envs import SCMEnvSpec, resolve_spec
-from causal_rl.files import atomic_open, atomic_write_text
+from causal_rl.files import atomic_open, atomic_write_text, make_folder
 from causal_rl.graphs import CausalGraph
 
 AlgorithmName = SB3Name
@@ -122,7 +122,8 @@ def train_sb3(
         set_graph=config.graph == "learned" and config.encoder in ("ecam", "masked-mlp"),
         oracle=True,
     )
-    make_folder(folder, config)
+    make_folder(folder, "out")
+    write_config(folder, config)
     model.set_logger(configure(str(folder / LOG_FOLDER), ["tensorboard"]))
     shown = console or Console()
     with progress_display(shown, config.steps, 0) as show:
