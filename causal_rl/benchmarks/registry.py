@@ -8,6 +8,7 @@ import importlib
 from causal_rl.benchmarks.results import Benchmark
 
 _MODULES = {
+    "table1": "causal_rl.benchmarks.table1",
     "agents": "causal_rl.benchmarks.agents",
     "encoders": "causal_rl.benchmarks.encoders",
     "counterfactual-data": "causal_rl.benchmarks.counterfactual_data",

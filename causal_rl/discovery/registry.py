@@ -13,6 +13,7 @@ from causal_rl.discovery.base import GraphLearner
 _LEARNERS: dict[str, tuple[str, str]] = {
     "interventional": ("causal_rl.discovery.interventional", "InterventionalLearner"),
     "algorithm5": ("causal_rl.discovery.algorithm5", "Algorithm5Learner"),
+    "gp-network": ("causal_rl.discovery.gp_network", "GPNetworkLearner"),
     "pc": ("causal_rl.discovery.pc", "PCLearner"),
     "cam": ("causal_rl.discovery.cam", "CamLearner"),
     "score": ("causal_rl.discovery.score_matching", "ScoreLearner"),
