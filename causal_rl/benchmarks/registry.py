@@ -9,6 +9,7 @@ from causal_rl.benchmarks.results import Benchmark
 
 _MODULES = {
     "table1": "causal_rl.benchmarks.table1",
+    "known-interventions": "causal_rl.benchmarks.known_interventions",
     "agents": "causal_rl.benchmarks.agents",
     "encoders": "causal_rl.benchmarks.encoders",
     "counterfactual-data": "causal_rl.benchmarks.counterfactual_data",
@@ -17,6 +18,10 @@ _MODULES = {
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",
     "attention": "causal_rl.benchmarks.attention",
     "env-speed": "causal_rl.benchmarks.env_speed",
+    "theorem-4": "causal_rl.benchmarks.theorem_expressivity",
+    "theorem-5": "causal_rl.benchmarks.theorem_samples",
+    "theorem-6": "causal_rl.benchmarks.theorem_rates",
+    "theorem-7": "causal_rl.benchmarks.theorem_consistency",
     "train-speed": "causal_rl.benchmarks.train_speed",
     "bridges": "causal_rl.benchmarks.bridges",
     "world-recovery": "causal_rl.benchmarks.world_recovery",
@@ -24,6 +29,8 @@ _MODULES = {
     "planner-chain": "causal_rl.benchmarks.planner_chain",
     "unseen-graphs": "causal_rl.benchmarks.unseen_graphs",
     "mechanism-shift": "causal_rl.benchmarks.mechanism_shift",
+    "abcd": "causal_rl.benchmarks.abcd",
+    "cleann": "causal_rl.benchmarks.cleann",
 }
 
 

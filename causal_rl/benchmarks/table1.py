@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causal_rl.benchmarks import table1_text
-from causal_rl.benchmarks.cells import Cell, Outcome
+from causal_rl.benchmarks import table1_real, table1_text
+from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.static_methods import METHODS, OURS, StaticMethod, require_peers
 from causal_rl.benchmarks.static_models import MECHANISMS, STRUCTURES, Mechanism, Structure, draw
@@ -46,16 +46,25 @@ def grid(seeds: int, smoke: bool) -> list[Cell]:
                 continue
             options = {f"learner.{k}": v for k, v in method.settings(seed).items()}
             for scale in ("any",) if method.scale_free else ("raw", "standardised"):
-                parameters = {
+                parameters: Row = {
                     "structure": structure, "mechanism": mechanism, "scale": scale,
                     "method": name, "seed": seed,
                 }  # fmt: skip
                 cells.append(Cell(parameters, {**sizes, **options}))
-    return sorted(cells, key=lambda cell: METHODS[str(cell.parameters["method"])].slow)
+    if not smoke:
+        cells += table1_real.cells(METHODS, seeds)
+    return sorted(cells, key=_is_slow)
+
+
+def _is_slow(cell: Cell) -> bool:
+    method = METHODS.get(str(cell.parameters["method"]))
+    return method is not None and method.slow
 
 
 def run(cell: Cell) -> Outcome:
     """Fit one learner to the table that every other learner gets too."""
+    if table1_real.is_real(cell):
+        return table1_real.run(cell)
     where, settings = cell.parameters, cell.settings
     structure, mechanism = str(where["structure"]), str(where["mechanism"])
     code = (
@@ -116,7 +125,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
     panels = np.atleast_1d(figure.subplots(max(len(kinds), 1), 1))
     for axes, (mechanism, structure) in zip(panels, kinds, strict=False):
         _bars(axes, results, mechanism, structure)
-    return {"shd.png": figure}
+    return {"shd.png": figure, **table1_real.figures(results)}
 
 
 def _bars(axes: Axes, results: Results, mechanism: str, structure: str) -> None:

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
+from causal_rl.benchmarks import table1_real
 from causal_rl.benchmarks.cells import Row, Value
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.static_methods import METHODS, OURS
+from causal_rl.benchmarks.static_models import MECHANISMS
 from causal_rl.benchmarks.statistics import Estimate, estimate, number
 
 Array = NDArray[np.float64]
@@ -31,7 +33,13 @@ _LEVEL = 0.05
 
 def kinds(results: Results) -> list[Kind]:
     """Mechanism and structure of the data, in the order of the rows."""
-    return list(dict.fromkeys((str(r["mechanism"]), str(r["structure"])) for r in results.rows))
+    return list(
+        dict.fromkeys(
+            (str(row["mechanism"]), str(row["structure"]))
+            for row in results.rows
+            if row["mechanism"] in MECHANISMS
+        )
+    )
 
 
 def methods(results: Results) -> list[str]:
@@ -78,10 +86,13 @@ def findings(results: Results) -> Findings:
         "SHD counts a reversal once. Equivalence classes are extended to a DAG by one fixed rule "
         "before SHD, SID (gadjid) and F1; CPDAG SHD compares the classes themselves, a different "
         "pair of marks counting once. Seconds are processor time of the fit, one thread.",
+        *table1_real.protocol(),
     ]
     sections = [_table(results, kind) for kind in kinds(results)]
     sections += [_paired(results), _overall(results), _better(results)]
-    return Findings(protocol, _marks(results), sections)
+    sections += table1_real.sections(results)
+    marks = [*_marks(results), *table1_real.marks(results)]
+    return Findings(protocol, marks, sections)
 
 
 def _marks(results: Results) -> list[Mark]:

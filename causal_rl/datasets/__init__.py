@@ -1,4 +1,4 @@
-"""Real data: loaders that find a file, check it, and say what it means. Nothing is loaded at import.
+"""Real data: loaders that find a file, check it, and say what it means; none at import.
 
 A file is looked for in the folder that the environment variable ``CAUSAL_RL_DATA`` names, then in
 the user's cache, then at its public source, and must have the known checksum wherever it lies.

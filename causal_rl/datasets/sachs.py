@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.datasets.locate import DataFile, locate
-from causal_rl.graphs import CausalGraph
 
 _SOURCE = "https://raw.githubusercontent.com/cmu-phil/example-causal-datasets/main/real/sachs"
 _TABLE = DataFile(
@@ -48,13 +47,13 @@ class SachsData:
         names: the eleven proteins.
         do_target: ``(7466, 11)`` true where a reagent acts on a protein, or None without
             conditions. LY294002 acts upstream of Akt and is counted as acting on it, as is usual.
-        graph: the consensus graph, 20 edges.
+        adjacency: ``(11, 11)`` bool, the consensus graph of 20 edges, [i, j] true if i causes j.
     """
 
     values: NDArray[np.float64]
     names: tuple[str, ...]
     do_target: NDArray[np.bool_] | None
-    graph: CausalGraph
+    adjacency: NDArray[np.bool_]
 
 
 def load_sachs(*, conditions: bool = False) -> SachsData:
@@ -83,9 +82,9 @@ def load_sachs(*, conditions: bool = False) -> SachsData:
     return SachsData(table[:, columns], PROTEINS, do_target, _consensus())
 
 
-def _consensus() -> CausalGraph:
+def _consensus() -> NDArray[np.bool_]:
     adjacency = np.zeros((len(PROTEINS),) * 2, dtype=bool)
     for edge in _EDGES.split(", "):
         cause, effect = edge.split()
         adjacency[PROTEINS.index(cause), PROTEINS.index(effect)] = True
-    return CausalGraph(adjacency, names=PROTEINS)
+    return adjacency

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,41 +52,35 @@ def load_tuebingen() -> list[CauseEffectPair]:
         DataUnavailableError: not at hand and not to be fetched.
         ValueError: a file is not the published one.
     """
-    path = locate(_ARCHIVE, _ZIP)
-    with ExitStack() as stack:
-        read = _reader(path, stack)
-        meta = read("pairmeta.txt") if path.suffix == ".zip" else _meta_text()
-        pairs = []
-        for line in meta.splitlines():
-            if not line.strip():
-                continue
-            number, *ends, weight = line.split()
-            first_cause, last_cause, first_effect, last_effect = map(int, ends)
-            if first_cause != last_cause or first_effect != last_effect or float(weight) == 0:
-                continue
-            table = _table(read(f"data/pair.{int(number)}.txt"))
-            values = table[:, [first_cause - 1, first_effect - 1]]
-            pairs.append(CauseEffectPair(int(number), values, float(weight)))
+    texts = _texts(locate(_ARCHIVE, _ZIP))
+    if "pairmeta.txt" not in texts:
+        texts["pairmeta.txt"] = locate(_META).read_bytes()
+    pairs = []
+    for line in texts["pairmeta.txt"].decode("ascii").splitlines():
+        if not line.strip():
+            continue
+        number, *ends, weight = line.split()
+        first_cause, last_cause, first_effect, last_effect = map(int, ends)
+        if first_cause != last_cause or first_effect != last_effect:
+            continue
+        table = _table(texts[f"data/pair.{int(number)}.txt"].decode("ascii"))
+        values = table[:, [first_cause - 1, first_effect - 1]]
+        pairs.append(CauseEffectPair(int(number), values, float(weight)))
     return pairs
 
 
-def _meta_text() -> str:
-    return locate(_META).read_text(encoding="ascii")
-
-
-def _reader(path: Path, stack: ExitStack) -> Callable[[str], str]:
-    """Read a member by the end of its name."""
+def _texts(path: Path) -> dict[str, bytes]:
+    """Contents of the text files of the archive, by path below its top folder."""
     if path.suffix == ".zip":
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        members = {name.partition("/")[2]: name for name in archive.namelist()}
-        return lambda name: archive.read(members[name]).decode("ascii")
-    packed = stack.enter_context(tarfile.open(path))
+        with zipfile.ZipFile(path) as archive:
+            return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     texts = {}
-    for member in packed.getmembers():
-        if member.isfile() and member.name.endswith(".txt"):
-            stream = packed.extractfile(member)
-            texts[member.name.removeprefix("./")] = b"" if stream is None else stream.read()
-    return lambda name: texts[name].decode("ascii")
+    with tarfile.open(path) as packed:
+        for member in packed:
+            stream = packed.extractfile(member) if member.name.endswith(".txt") else None
+            if stream is not None:
+                texts[member.name.removeprefix("./")] = stream.read()
+    return texts
 
 
 def _table(text: str) -> NDArray[np.float64]:

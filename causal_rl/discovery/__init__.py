@@ -1,6 +1,7 @@
 """Graph learners: transitions in, a causal graph out."""
 
 from causal_rl.discovery.base import ConvergenceWarning, GraphLearner
+from causal_rl.discovery.cause_effect import direction_score
 from causal_rl.discovery.prior import EdgePrior
 from causal_rl.discovery.registry import learner_options, list_learners, make_learner
 from causal_rl.discovery.transitions import Transitions
@@ -10,6 +11,7 @@ __all__ = [
     "EdgePrior",
     "GraphLearner",
     "Transitions",
+    "direction_score",
     "learner_options",
     "list_learners",
     "make_learner",

@@ -48,6 +48,12 @@ NOTHING = "A yardstick: the data do not enter."
 
 _LINEAR_CLASS = (SUFFICIENT, ACYCLIC, INDEPENDENT_ROWS, FAITHFUL, LINEAR, GAUSSIAN, EQUIVALENCE)
 _ADDITIVE = (SUFFICIENT, ACYCLIC, INDEPENDENT_ROWS, ADDITIVE, GAUSSIAN, "Effects bend.")
+_ATTENTION = (
+    INDEPENDENT_ROWS,
+    ACYCLIC,
+    "What a transformer attends to when it tells a variable are its causes; nothing says that it "
+    "does, and the method is a yardstick.",
+)
 _SORTED = (SUFFICIENT, ACYCLIC, INDEPENDENT_ROWS, LINEAR)
 
 # What the methods do with interventions and units, their classes say: see `assumptions`.
@@ -84,6 +90,15 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
     "boss": _LINEAR_CLASS,
     "gies": _LINEAR_CLASS,
     "fci": (HIDDEN, ACYCLIC, INDEPENDENT_ROWS, FAITHFUL, LINEAR, GAUSSIAN, EQUIVALENCE),
+    "abcd": (
+        HIDDEN,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        FAITHFUL,
+        "A transformer trained to predict each variable from the others attends to those that are "
+        "directly linked to it; on random models it does so only in part.",
+        EQUIVALENCE,
+    ),
     "lingam": (SUFFICIENT, ACYCLIC, INDEPENDENT_ROWS, LINEAR, NON_GAUSSIAN),
     "cam": _ADDITIVE,
     "score": _ADDITIVE,
@@ -98,9 +113,58 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "dagma": (*_SORTED, EQUAL_NOISE, OPTIMUM),
     "dynotears": (SUFFICIENT, ACYCLIC, LINEAR, EQUAL_NOISE, OPTIMUM, HAS_PAST),
-    "pcmci": (SUFFICIENT, FAITHFUL, LINEAR, GAUSSIAN, HAS_PAST),
     "sort-regress": (*_SORTED, VARIANCE_ORDER),
     "r2-sort-regress": (*_SORTED, R2_ORDER),
+    "multi-level": (
+        SUFFICIENT,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        "Effects are straight lines (mechanism=linear) or sums of bent functions of one cause each "
+        "(basis); noise is Gaussian and added to them.",
+        "Strengths of edges are sparse, alike among edges that share a cause or an effect, or "
+        "gathered in communities; held-out rows say how much each of these counts.",
+        OPTIMUM,
+        "Where no intervention settles a direction, it means little.",
+    ),
+    "time-varying": (
+        SUFFICIENT,
+        ACYCLIC,
+        LINEAR,
+        GAUSSIAN,
+        "Rows are in the order of time. Edges appear and vanish, seldom and each by itself; their "
+        "direction, sign and strength stay. The graph drawn is that of the last row.",
+        OPTIMUM,
+        "Where no intervention settles a direction, it means little.",
+    ),
+    "state-dependent": (
+        SUFFICIENT,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        "In each of a few boxes of the state every effect is a straight line; noise is added to "
+        "them. An edge drawn is active in some of the boxes, or decides between them.",
+        "Where no intervention settles a direction, the better fit is taken, and may mean little.",
+    ),
+    "ecam": (
+        SUFFICIENT,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        "Effects are what a small transformer can express; noise is Gaussian and added to them.",
+        OPTIMUM,
+        "Where no intervention settles a direction, it means little.",
+    ),
+    "attn-mask": (*_ATTENTION, "Variables without rank correlation have no edge."),
+    "catt": _ATTENTION,
+    "variational": (
+        SUFFICIENT,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        "Effects are straight lines (mechanism=linear), smooth functions of single causes and of "
+        "pairs (smooth), or either, each with probability one half (mixed); noise is Gaussian and "
+        "added to them.",
+        "Beforehand, each edge more makes a graph less likely by a fixed factor (option sparsity).",
+        "Confidences are probabilities under these assumptions. Graphs that fit equally well share "
+        "the mass; graph.json has the one of least expected distance to all.",
+    ),
     "empty": (NOTHING,),
     "full": (NOTHING,),
     "random": (NOTHING,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -108,6 +109,9 @@ def discover_command(
     Writes graph.json, graph.png, graph.dot, edges.csv with confidences, and report.md, which says
     what was assumed.
     """  # fmt: skip
+    check_readable("DATA", data, "a CSV file")
+    if prior is not None:
+        check_readable("--prior", prior, f"a CSV file with the header {','.join(HEADER)}")
     folder = default_folder(data) if out is None else out
     check_folder(folder)
     plan = Plan(
@@ -129,6 +133,27 @@ def discover_command(
     console = Console()
     console.print(_edges(found))
     console.print(f"Written to {folder}", soft_wrap=True, highlight=False)
+
+
+def check_readable(argument: str, path: Path, allowed: str) -> None:
+    """Refuse a file that cannot be read; it is not opened, for a pipe is read but once.
+
+    Args:
+        argument: what the user calls it.
+        path: the file.
+        allowed: what it must be.
+
+    Raises:
+        ValueError: it is not there, a folder, or not to be read.
+    """
+    try:
+        path.stat()
+        found = "is a folder" if path.is_dir() else "must not be read by you"
+        wrong = path.is_dir() or not os.access(path, os.R_OK)
+    except OSError as error:
+        found, wrong = f"cannot be read ({(error.strerror or 'no such file').lower()})", True
+    if wrong:
+        raise ValueError(f"{argument} must be {allowed}; {str(path)!r} {found}")
 
 
 def default_folder(data: Path) -> Path:

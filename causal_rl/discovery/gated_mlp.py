@@ -7,13 +7,45 @@ Gumbel). Soft gates do not do: L1 shrinks the gate and the weight behind it grow
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from causal_rl.graphs import h_expm_torch, h_logdet_torch, project_to_dag
+
+
+class GatedModel(Protocol):
+    """What `train_gates` and `reopen` train: a predictor of all variables through its gates.
+
+    Attributes:
+        allowed: ``(inputs, m)`` booleans, the edges that may be; contemporaneous first.
+        required: ``(inputs, m)`` booleans, gates that are always open.
+        gates: ``(inputs, m)`` their logits.
+        n_nodes: m.
+    """
+
+    allowed: Tensor
+    required: Tensor
+    gates: nn.Parameter
+
+    @property
+    def n_nodes(self) -> int: ...  # noqa: D102
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...  # noqa: D102
+
+    def probabilities(self) -> Tensor: ...  # noqa: D102
+
+    def sample_gates(  # noqa: D102
+        self, rows: int, temperature: float, generator: torch.Generator
+    ) -> Tensor: ...
+
+    def negative_log_likelihood(  # noqa: D102
+        self, columns: Tensor, gates: Tensor, kept: Tensor
+    ) -> Tensor: ...
 
 
 class GatedMLP(nn.Module):
@@ -107,7 +139,7 @@ def acyclicity_of(probabilities: Tensor, kind: str) -> Tensor:
 
 
 def train_gates(
-    model: GatedMLP,
+    model: GatedModel,
     columns: Tensor,
     kept: Tensor,
     *,
@@ -177,7 +209,7 @@ def train_gates(
     return GatedFit(probabilities, h, finite and bool(torch.isfinite(probabilities).all()))
 
 
-def reopen(model: GatedMLP) -> None:
+def reopen(model: GatedModel) -> None:
     """Give edges that the penalty closed on its way a second chance, without making new cycles.
 
     While mu grows, a wrong edge of a cycle may be open still and close true ones with it. Here
@@ -191,12 +223,12 @@ def reopen(model: GatedMLP) -> None:
     with torch.no_grad():
         probabilities = model.probabilities()
         # Twice what any cycle could weigh, so that no required edge is projected away.
-        within = torch.where(model.required[:m], 2.0 * m, probabilities[:m]).double().numpy()
+        within = torch.where(model.required[:m], 2.0 * m, probabilities[:m]).double().cpu().numpy()
         dag = project_to_dag(np.where(within > 0.5, within, 0.0)) != 0
         reach = dag.copy()
         for k in range(m):
             reach |= np.outer(reach[:, k], reach[k])
-        model.allowed[:m] &= torch.from_numpy(~reach.T)
-        held = torch.from_numpy(dag)
+        model.allowed[:m] &= torch.from_numpy(~reach.T).to(model.allowed.device)
+        held = torch.from_numpy(dag).to(model.allowed.device)
         model.gates[:m] = torch.where(held, model.gates[:m].clamp(1.0, 3.0), 0.0)
         model.gates[m:].clamp_(-1.0, 3.0)

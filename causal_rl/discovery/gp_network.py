@@ -31,7 +31,8 @@ class GPNetworkLearner(BatchLearner):
 
     Directions come from the bend of the mechanisms, and from interventions: rows in which a column
     was set do not count for its own mechanism. Among straight lines with Gaussian noise and
-    without interventions either direction is equally good, and the confidence says so.
+    without interventions either direction is equally good, and the confidence says so. Parents are
+    added one at a time: two that act through their product alone are not found.
 
     Confidence of an edge is its posterior probability against the two graphs in which it is left
     out or turned, all else fixed; of an edge left out, against the graph that has it. Weights are

@@ -92,10 +92,10 @@ class KernelEvidence:
             return 0.0
         key = (group, tuple(sorted(parents)))
         if key not in self._known:
-            self._known[key] = self._evidence(group, list(key[1]))
+            self._known[key] = self._evidence(group, np.array(key[1], dtype=np.intp))
         return float(self._known[key][self._place[target]])
 
-    def _evidence(self, group: int, parents: list[int]) -> Array:
+    def _evidence(self, group: int, parents: NDArray[np.intp]) -> Array:
         """``(targets of the group,)`` for one set of parents."""
         wanted = self._wanted[group]
         x = self._inputs[np.ix_(self._rows[group], parents)]

@@ -53,7 +53,7 @@ class OrderSearch:
     @property
     def size(self) -> int:
         """Number d of ordered columns."""
-        return self._candidates.shape[1]
+        return int(self._candidates.shape[1])
 
     def local(self, target: int, parents: Sequence[int]) -> float:
         """The penalised score of one column."""

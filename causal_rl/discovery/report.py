@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from causal_rl.discovery.assumptions import assumptions
 from causal_rl.discovery.discover import Discovery
@@ -33,6 +34,8 @@ COLUMNS = (
 )
 # Sortabilities as far from one half as this are worth a warning, from as many edges upwards.
 EXTREME, LEAST_EDGES = 0.4, 3
+# More arrows than this are no picture.
+MOST_ARROWS = 800
 
 
 def check_folder(folder: Path) -> None:
@@ -42,10 +45,21 @@ def check_folder(folder: Path) -> None:
         folder: where the results go.
 
     Raises:
-        ValueError: it is a file, or holds something.
+        ValueError: it is a file, or holds something, or cannot be made.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+    except OSError as error:
+        reason = (error.strerror or "no such folder").lower()
+        raise ValueError(f"out must be a folder, got {str(folder)!r}: {reason}") from error
+    if taken:
         raise ValueError(f"out must be a new or empty folder, got {str(folder)!r}")
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ValueError(
+            f"out must be in a folder that can be written to, got {str(folder)!r}: "
+            f"{str(above)!r} is none"
+        )
 
 
 def write_folder(found: Discovery, folder: Path) -> None:
@@ -85,9 +99,25 @@ def write_folder(found: Discovery, folder: Path) -> None:
 
 
 def _draw(graph: CausalGraph | PartialGraph, path: Path) -> None:
-    figure = graph.plot().figure
+    whole = graph.contemporaneous if isinstance(graph, CausalGraph) else graph.skeleton
+    figure = graph.plot().figure if whole.sum() <= MOST_ARROWS else _dots(graph, whole)
     if isinstance(figure, Figure):
         figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def _dots(graph: CausalGraph | PartialGraph, edges: NDArray[np.bool_]) -> Figure:
+    """A dot an edge, for graphs whose arrows would take minutes and show nothing."""
+    figure = Figure(figsize=(8.0, 8.0), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(edges, cmap="Greys", interpolation="nearest", aspect="equal")
+    axes.set(
+        xlabel="effect", ylabel="cause", title=f"{int(edges.sum())} edges, {graph.n} variables"
+    )
+    if not isinstance(graph, CausalGraph):
+        axes.set(
+            xlabel="variable", ylabel="variable", title=f"{graph.n} variables, who is adjacent"
+        )
+    return figure
 
 
 def edge_rows(found: Discovery) -> list[dict[str, Any]]:

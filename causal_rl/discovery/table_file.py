@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ SEVERAL = ";"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 # Squares of larger numbers overflow.
 LARGEST = 1e150
+# A longer first line is no header: nothing may be read without end.
+LONGEST_HEADER = 10_000_000
 # Columns whose correlation is as near to one as this are the same column in other units.
 SAME = 1.0 - 1e-10
 
@@ -93,10 +96,12 @@ def _read_columns(file: Path, most: int) -> tuple[list[str], list[int], dict[str
     """Header, line of every row, and the text of every column."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
+            first = stream.readline(LONGEST_HEADER)
+            if "\0" in first or len(first) == LONGEST_HEADER:
+                raise ValueError(f"{file.name} is no CSV text: its first line is no header")
             delimiter = max(DELIMITERS, key=first.count)
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=delimiter)
+            # What was read is not read again: a pipe has no way back.
+            reader = csv.reader(chain([first], stream), delimiter=delimiter)
             rows = _rows(reader, file)
             _, header = next(rows, (0, []))
             names = _check_header(header, file, most)

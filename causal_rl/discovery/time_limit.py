@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import pickle
+import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
-_READY, _PROGRESS, _DONE, _FAILED = "ready", "progress", "done", "failed"
+_READY, _PROGRESS, _DONE, _FAILED, _DIED = "ready", "progress", "done", "failed", "died"
+# What the process runs. It takes over the path, and nothing of the program that asks: a new
+# multiprocessing process would import that whole program again before it begins.
+_START = (
+    "import sys; sys.path[:] = {path!r}; from causal_rl.discovery.time_limit import _serve; "
+    "_serve()"
+)
 
 
 class TimeLimitError(ValueError):
@@ -24,14 +32,14 @@ def within(
     arguments: tuple[Any, ...],
     progress: Callable[[int], None],
 ) -> Any:
-    """Call a function in a new process, and kill it when the time is up.
+    """Call a function in a new process, and kill it when the time is up, whatever it is doing.
 
     The clock starts when the process has started and holds its arguments.
 
     Args:
         seconds: how long it may take.
-        function: of a module's top level; called with the arguments and then a function of its
-            own that passes whole numbers on to ``progress``.
+        function: of the top level of a module that can be imported; called with the arguments and
+            then a function of its own that passes whole numbers on to ``progress``.
         arguments: anything that pickles.
         progress: called here with those numbers.
 
@@ -42,48 +50,79 @@ def within(
         TimeLimitError: the time was up.
         ValueError: the function failed (with its message), or its process died.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, function, arguments), daemon=True)
-    process.start()
-    there.close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START.format(path=sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours to answer
+    )
+    told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(process.stdout, told), daemon=True).start()
     deadline = None
     try:
+        with suppress(BrokenPipeError):  # it died, and will be found to have
+            _tell(process.stdin, (function, arguments))
         while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            if not here.poll(left):
-                raise TimeLimitError(f"the time limit of {seconds:g} s is up; nothing is written")
-            kind, value = here.recv()
+            # Reports without a pause must not keep the clock from being read.
+            left = None if deadline is None else deadline - time.monotonic()
+            try:
+                if left is not None and left <= 0:
+                    raise queue.Empty
+                kind, value = told.get(timeout=left)
+            except queue.Empty:
+                raise TimeLimitError(
+                    f"the time limit of {seconds:g} s is up; nothing is written"
+                ) from None
             if kind == _READY:
                 deadline = time.monotonic() + seconds
             elif kind == _PROGRESS:
                 progress(value)
             elif kind == _DONE:
                 return value
-            else:
+            elif kind == _FAILED:
                 raise ValueError(value)
-    except (EOFError, OSError):
-        raise ValueError("the learner's process died (killed, or out of memory)") from None
+            else:
+                raise ValueError("the learner's process died (killed, or out of memory)")
     finally:
         process.kill()
-        process.join()
-        here.close()
+        process.wait()
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
-def _work(there: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C is the parent's; when that is gone, nobody reads the answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    there.send((_READY, None))
+def _listen(stream: IO[bytes], told: queue.SimpleQueue[tuple[str, Any]]) -> None:
+    """Pass on what the process says, and that it says no more."""
+    with stream:
+        try:
+            while True:
+                told.put(pickle.load(stream))
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            told.put((_DIED, None))
+
+
+def _tell(stream: IO[bytes] | None, thing: Any) -> None:
+    if stream is not None:
+        pickle.dump(thing, stream)
+        stream.flush()
+
+
+def _serve() -> None:
+    """The process: take a function and its arguments from standard input, answer on output."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a package prints is no answer
+    function, arguments = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_leave_with_the_asker, daemon=True).start()
+    _tell(answers, (_READY, None))
     try:
-        value = function(*arguments, lambda done: there.send((_PROGRESS, done)))
+        value = function(*arguments, lambda done: _tell(answers, (_PROGRESS, done)))
     except Exception as error:
-        there.send((_FAILED, f"{error}" or type(error).__name__))
+        _tell(answers, (_FAILED, f"{error}" or type(error).__name__))
     else:
-        there.send((_DONE, value))
+        _tell(answers, (_DONE, value))
 
 
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
+def _leave_with_the_asker() -> None:
+    """Its end of the pipe is closed when it is gone, and nobody reads the answer."""
+    os.read(sys.stdin.fileno(), 1)
     os._exit(1)

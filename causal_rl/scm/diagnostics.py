@@ -18,6 +18,8 @@ from causal_rl.scm.dynamic import DynamicSCM
 _WARM_UP = 8
 # Variances closer than this, relatively, count as equal.
 _TIE = 1e-9
+# Correlations with a smaller eigenvalue lose digits when they are inverted.
+_WELL_CONDITIONED = 1e-6
 
 
 def varsortability(data: ArrayLike, adjacency: ArrayLike) -> float:
@@ -81,6 +83,12 @@ def explained_by_others(values: FloatArray) -> FloatArray:
     """
     centred = (values - values.mean(axis=0)).T
     centred /= np.sqrt((centred**2).mean(axis=1, keepdims=True))
+    correlation = centred @ centred.T / centred.shape[1]
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    if eigenvalues[0] > _WELL_CONDITIONED:
+        # 1 / (1 - R2) is the diagonal of the inverse; one inverse in place of n regressions.
+        explained: FloatArray = 1.0 - 1.0 / ((vectors**2) @ (1.0 / eigenvalues))
+        return explained
     r2 = np.empty(len(centred))
     for j in range(len(centred)):
         others = np.delete(centred, j, axis=0).T
@@ -108,11 +116,12 @@ def _sortability(order: FloatArray, edges: BoolArray) -> float:
     tied = np.abs(cause - effect) <= _TIE * np.maximum(cause, effect)
     score = np.where(tied, 0.5, (cause < effect).astype(np.float64))
     total, sorted_ = 0, 0.0
-    paths = edges
+    paths, step = edges, edges.astype(np.float32)
     while paths.any():
         total += int(paths.sum())
         sorted_ += float(score[paths].sum())
-        paths = paths @ edges
+        # Not booleans: their product is a hundred times slower.
+        paths = (paths.astype(np.float32) @ step) > 0
     return sorted_ / total
 
 

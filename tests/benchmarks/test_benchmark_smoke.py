@@ -31,12 +31,18 @@ PICTURES = {
     "attention": {"cost.png"},
     "env-speed": {"speed.png"},
     "train-speed": {"train_speed.png"},
+    "theorem-4": {"error.png"},
+    "theorem-5": {"rows.png"},
+    "theorem-6": {"gradients.png"},
+    "theorem-7": {"consistency.png"},
     "bridges": {"returns.png"},
     "world-recovery": {"recovery.png"},
     "world-returns": {"returns.png"},
     "unseen-graphs": {"unseen.png"},
     "planner-chain": {"returns.png"},
     "mechanism-shift": {"delays.png"},
+    "abcd": {"skeletons.png", "graphs.png"},
+    "cleann": {"explanations.png"},
 }
 peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
 
