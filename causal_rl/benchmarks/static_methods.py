@@ -23,14 +23,12 @@ class StaticMethod:
     Attributes:
         learner: its name in `make_learner`.
         options: where they differ from the learner's defaults.
-        group: "ours", "peer" (of another package, or written here from a paper), or "yardstick".
         skip: mechanisms on which it is not run, because it is a special case for others.
-        slow: it takes longer than all others together; run after them.
+        slow: a fit takes many seconds; run after all that are quick.
     """
 
     learner: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    group: str = "peer"
     skip: tuple[str, ...] = ()
     slow: bool = False
 
@@ -48,10 +46,16 @@ class StaticMethod:
 
 
 METHODS: dict[str, StaticMethod] = {
-    OURS: StaticMethod("gp-network", group="ours"),
-    "interventional": StaticMethod("interventional", group="ours"),
-    "algorithm5-linear": StaticMethod("algorithm5", {"mechanism": "linear"}, group="ours"),
-    "pc": StaticMethod("pc", group="ours"),
+    OURS: StaticMethod("gp-network"),
+    "interventional": StaticMethod("interventional"),
+    "algorithm5-linear": StaticMethod("algorithm5", {"mechanism": "linear"}),
+    "variational": StaticMethod("variational"),
+    "multi-level": StaticMethod("multi-level"),
+    "pc": StaticMethod("pc"),
+    "ecam": StaticMethod("ecam", slow=True),
+    "attn-mask": StaticMethod("attn-mask", slow=True),
+    "catt": StaticMethod("catt", slow=True),
+    "abcd": StaticMethod("abcd", slow=True),
     "ges": StaticMethod("ges"),
     "boss": StaticMethod("boss"),
     "cam": StaticMethod("cam"),
@@ -60,11 +64,11 @@ METHODS: dict[str, StaticMethod] = {
     "notears-mlp": StaticMethod("notears-mlp", skip=("linear",), slow=True),
     "dagma": StaticMethod("dagma"),
     "lingam": StaticMethod("lingam"),
-    "sort-regress": StaticMethod("sort-regress", group="yardstick"),
-    "r2-sort-regress": StaticMethod("r2-sort-regress", group="yardstick"),
-    "empty": StaticMethod("empty", group="yardstick"),
-    "full": StaticMethod("full", group="yardstick"),
-    "random": StaticMethod("random", group="yardstick"),
+    "sort-regress": StaticMethod("sort-regress"),
+    "r2-sort-regress": StaticMethod("r2-sort-regress"),
+    "empty": StaticMethod("empty"),
+    "full": StaticMethod("full"),
+    "random": StaticMethod("random"),
 }
 
 

@@ -81,8 +81,8 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
         ACYCLIC,
         INDEPENDENT_ROWS,
         "Effects are smooth functions of all causes together; Gaussian noise is added to them.",
-        "Where no intervention settles a direction, the bend of the effects does; of straight lines "
-        "with Gaussian noise the data cannot tell, and the edge's confidence is near one half.",
+        "Where no intervention settles a direction, the bend of the effects does; of straight "
+        "lines with Gaussian noise the data cannot tell: the edge's confidence is near one half.",
         OPTIMUM,
     ),
     "pc": _LINEAR_CLASS,

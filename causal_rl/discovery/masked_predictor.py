@@ -112,7 +112,7 @@ class MaskedPredictor(nn.Module):
         return torch.cat([columns.new_zeros(len(columns), self.n_nodes), columns], dim=1)
 
     def _mask(self, gates: Tensor) -> PreparedMask:
-        """Closed gates keep a floor and its gradient; what is no edge, own values above all, none."""
+        """Closed gates keep a floor and a gradient; what is no edge (own values!) has neither."""
         graph = self.tokens_graph(gates)
         mask = prepare_mask(graph, self.encoder.modulation, log_floor=GATE_FLOOR)
         if not self.gated or mask.add is None:

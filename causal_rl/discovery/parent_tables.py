@@ -78,7 +78,8 @@ class ParentTables:
         """``(M,)`` log weights of ``(M, n, n)`` DAGs."""
         sets, inside = self.sets_of(graphs)
         weights = self.log_weights[np.arange(self.n), sets]
-        return np.where(inside, weights, -np.inf).sum(axis=1)
+        total: Array = np.where(inside, weights, -np.inf).sum(axis=1)
+        return total
 
     def lagged_probabilities(self, graph: BoolMatrix) -> Array:
         """``(n, n)`` of every lagged edge, given the parents ``(n, n)`` inside the step."""

@@ -34,6 +34,8 @@ COLUMNS = (
 )
 # Sortabilities as far from one half as this are worth a warning, from as many edges upwards.
 EXTREME, LEAST_EDGES = 0.4, 3
+# Of so many variables, at most, the method gp-network is done in minutes.
+MOST_FOR_EVIDENCE = 20
 # More arrows than this are no picture.
 MOST_ARROWS = 800
 
@@ -185,11 +187,26 @@ def summary(found: Discovery) -> dict[str, Any]:
             if answer.equivalence_class is None
             else [list(edge) for edge in answer.equivalence_class.edges()]
         ),
-        "notes": [*table.notes, *answer.warnings, *sortability_notes(found)],
+        "notes": [*table.notes, *_remarks(found)],
         **found.sortability,
         "seconds_fit": answer.seconds[0],
         "seconds_bootstrap": answer.seconds[1],
     }
+
+
+def _remarks(found: Discovery) -> list[str]:
+    return [*found.answer.warnings, *method_notes(found), *sortability_notes(found)]
+
+
+def method_notes(found: Discovery) -> list[str]:
+    """Whether another method suits the table better."""
+    n = found.table.data.n
+    if found.plan.method != "interventional" or found.table.set_rows or n > MOST_FOR_EVIDENCE:
+        return []
+    return [
+        "No row was intervened on, so that directions rest on the shapes of the effects alone: "
+        "the method gp-network tells them better, and takes longer."
+    ]
 
 
 def sortability_notes(found: Discovery) -> list[str]:
@@ -237,7 +254,7 @@ def page(found: Discovery) -> str:
             for key, value in found.sortability.items()
         ),
     ]
-    remarks = [*answer.warnings, *sortability_notes(found)]
+    remarks = _remarks(found)
     if remarks:
         lines += ["", "## Take note", *(f"- {line}" for line in remarks)]
     lines += ["", "## Edges", *_edge_table(found)]

@@ -192,3 +192,13 @@ def assert_refused(folder: Path, capsys, words, parts) -> None:
     for part in parts:
         assert part in lines[0], lines[0]
     assert sorted(folder.iterdir()) == before
+
+
+def test_without_interventions_the_better_method_is_named(tmp_path, capsys):
+    data = write(tmp_path / "seen.csv", "rain,soil,plant", rows_of(150, 0))
+    for method, said in (("interventional", True), ("gp-network", False)):
+        out = tmp_path / method
+        assert run("discover", data, f"--method={method}", "--bootstrap=0", "--out", out) == 0
+        assert ("method gp-network tells them better" in capsys.readouterr().err) is said
+        assert ("tells them better" in (out / "report.md").read_text()) is said
+        assert json.loads((out / "graph.json").read_text())["names"] == ["rain", "soil", "plant"]

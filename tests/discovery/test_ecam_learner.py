@@ -49,6 +49,15 @@ def test_a_prediction_sees_what_its_edges_show_and_never_its_own_value():
             change = (model.predict(moved, given) - before).abs().amax(dim=0)
             assert (change[allowed[i]] > 1e-4).all()
             assert change[~allowed[i]].max() < (1e-6 if model is fixed else 1e-3)
+    # However large the scores become.
+    with torch.no_grad():
+        for block in gated.encoder.blocks:
+            block.attention.qkv.weight *= 100.0
+    for i in range(4):
+        moved = x.clone()
+        moved[:, i] += 1.0
+        change = gated.predict(moved, gates) - gated.predict(x, gates)
+        assert change[:, i].abs().max() < 1e-6
     states = torch.random.get_rng_state()
     predictor(allowed, gated=True)
     assert torch.equal(states, torch.random.get_rng_state())

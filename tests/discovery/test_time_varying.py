@@ -144,7 +144,9 @@ def test_block_moments_and_closed_form_of_a_steady_mechanism():
     moments = block_moments(design, kept, 10)
     assert moments.shape == (21, 4, 4)
     np.testing.assert_allclose(moments[20], design[200:][kept[200:]].T @ design[200:][kept[200:]])
-    found = fit_gates(moments, np.ones(2), np.ones((21, 2)), hazard=0.01, recursion="markov", max_iter=100)
+    found = fit_gates(
+        moments, np.ones(2), np.ones((21, 2)), hazard=0.01, recursion="markov", max_iter=100
+    )
     expected = np.linalg.lstsq(design[kept][:, :3], y[kept], rcond=None)[0]
     assert found.converged
     assert (found.smoothed > 0.99).all()
