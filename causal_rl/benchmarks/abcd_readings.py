@@ -30,7 +30,7 @@ from causal_rl.scm import random_scm, topology
 SESSIONS = "sessions"
 PRINTED, PRINTED_MEAN, MENDED, MENDED_FEW = "printed", "printed-mean", "mended", "mended-few"
 #: Graphs and models of lower seeds were looked at when the mended reading was settled.
-FRESH = 1000
+FRESH = 3000
 DRAWN = ("truth", PRINTED, MENDED, "fci")
 
 

@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 NEEDED_SEEDS = 10
 ROWS = (100, 1_000, 10_000)
 SETTINGS: Mapping[str, Any] = {
-    "steps": 300, "batch": 128, "learning_rate": 0.02, "embed_dim": 16, "num_layers": 1,
+    "steps": 500, "batch": 256, "learning_rate": 0.02, "embed_dim": 16, "num_layers": 1,
     "num_heads": 2, "held_out": 0.2, "draws": 1_000,
 }  # fmt: skip
 SMOKE: Mapping[str, Any] = {**SETTINGS, "steps": 20, "draws": 100}
@@ -139,10 +139,10 @@ def _answer(method: Method, data: Array, asked: Array, seed: int, use: Mapping[s
     centre, scale = data.mean(axis=0), data.std(axis=0)
     rows = (data - centre) / scale
     network = fit(method.graph, rows, seed=seed, use=use)
-    answers = [
-        _asked_of(network, method, rows, float(x), use) for x in (asked - centre[X2]) / scale[X2]
-    ]
-    return np.array(answers) * scale[Y] + centre[Y]
+    answers: Array = np.array(
+        [_asked_of(network, method, rows, float(x), use) for x in (asked - centre[X2]) / scale[X2]]
+    )
+    return np.asarray(answers * scale[Y] + centre[Y])
 
 
 def fit(
@@ -179,7 +179,7 @@ def fit(
         batch = learn[torch.randint(kept, (use["batch"],), generator=generator)]
         loss = network.negative_log_likelihood(batch, network.allowed, torch.ones_like(batch))
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         if step % 20 == 0:

@@ -224,7 +224,7 @@ def _draw_of(part: str, size: int, seed: int) -> tuple[Draw, int]:
         weights = weights * world.choice([-1.0, 1.0], edges.shape)
         noise = np.ones(size)
     if part == "n-interventions":
-        return _interventions(weights, rng), start
+        return _interventions(np.asarray(weights, dtype=np.float64), rng), start
     covariance, truth = linear_covariance(weights, noise), PartialGraph.cpdag(edges)
 
     def distance(rows: int, level: float) -> float:
@@ -351,21 +351,22 @@ def figures(results: Results) -> Mapping[str, Figure]:
             found = along(results, "log_needed", part=name, thousandths=place)
             points.append((place / 1000, exponential(found)))
         draw(axes, points, colour=f"C{index}", label=name)
-    for key, factor in (
-        ("n", AXES["n-chain, log"]), ("n", AXES["n-chain, square"]), ("d", AXES["d-one"]),
-        ("eps", AXES["eps"]), ("delta", AXES["delta"]),
+    for key, name, style in (
+        ("n", "n-chain, log", "k:"), ("n", "n-chain, square", "k--"), ("d", "d-one", "k:"),
+        ("eps", "eps", "k:"), ("delta", "delta", "k:"),
     ):  # fmt: skip
-        axes = panels[key]
+        axes, axis = panels[key], AXES[name]
         if axes.lines:
-            x = np.asarray(axes.lines[0].get_xdata(), dtype=float)
-            y = np.asarray(axes.lines[0].get_ydata(), dtype=float)
-            like = np.array([factor.formula(float(value)) for value in x])
-            label = f"like {factor.factor.partition(',')[0]}"
-            axes.plot(x, y[0] * like / like[0], "k:" if key != "n" or "^" not in label else "k--",
-                      linewidth=1, label=label)  # fmt: skip
+            x, y = (np.asarray(data, dtype=float) for data in axes.lines[0].get_data())
+            like = np.array([axis.formula(float(value)) for value in x])
+            label = f"like {axis.factor.partition(' (d')[0]}"
+            axes.plot(x, y[0] * like / like[0], style, linewidth=1, label=label)
     for key, axes in panels.items():
         axes.set(xscale="log", yscale="log", xlabel=key)
-        axes.grid(alpha=0.3, which="both")
+        values = sorted({v for part in PARTS.values() if part.key == key for v in part.values})
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=8)
     panels["n"].set_ylabel(f"rows until SHD <= {EPS:g} in {1 - DELTA:.0%} of draws")

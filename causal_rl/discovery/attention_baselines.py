@@ -16,6 +16,7 @@ from scipy.stats import norm, rankdata
 
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
+from causal_rl.discovery.network_options import check_network
 from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.graphs import project_to_dag
 
@@ -70,13 +71,7 @@ class AttentionLearner(BatchLearner):
     def check_options(self) -> None:
         """Validate the options; see `GraphLearner.check_options`."""
         super().check_options()
-        for name in ("steps", "batch_size", "embed_dim", "num_layers", "num_heads"):
-            check_integer(name, getattr(self, name), least=1)
-        check_number("learning_rate", self.learning_rate, least=0.0, open_end=True)
-        check_integer("seed", self.seed, least=0)
-        if self.embed_dim % self.num_heads:
-            raise ValueError(f"num_heads is {self.num_heads}; it must divide {self.embed_dim}")
-        check_device(self.device)
+        check_network(self)
 
     @abstractmethod
     def _seen(self, rows: Rows, within: BoolMatrix) -> BoolMatrix:
@@ -93,7 +88,8 @@ class AttentionLearner(BatchLearner):
         from causal_rl.discovery.gated_mlp import train_gates
         from causal_rl.discovery.masked_predictor import MaskedPredictor
 
-        seen = self._seen(rows, within) & within
+        # What a variable that was set in every row attends to was never learned.
+        seen = self._seen(rows, within) & within & ~rows.do_target.all(axis=0)
         generator = torch.Generator().manual_seed(self.seed)
         model = MaskedPredictor(
             torch.from_numpy(seen),
@@ -296,20 +292,3 @@ def correlated(rows: Rows, alpha: float) -> BoolMatrix:
         found[:, j] = np.abs(z) > norm.isf(alpha / 2)
     np.fill_diagonal(found, False)
     return found
-
-
-def check_device(name: object) -> None:
-    """Refuse what torch does not know as a device.
-
-    Raises:
-        TypeError: no string.
-        ValueError: unknown to torch.
-    """
-    import torch
-
-    if not isinstance(name, str):
-        raise TypeError(f"device must be a string, not {name!r}")
-    try:
-        torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; it must be one of torch's, as cpu or cuda") from None

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from causal_rl.discovery.attention_baselines import check_device
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.options import check_choice, check_integer, check_number
+from causal_rl.discovery.network_options import check_network
+from causal_rl.discovery.options import check_choice, check_number
 from causal_rl.graphs import project_to_dag
 
 #: A penalty below this is no cycle that a threshold of one half would leave.
@@ -99,16 +99,11 @@ class EcamLearner(BatchLearner):
         super().check_options()
         for name in ("sparsity", "penalty_end"):
             check_number(name, getattr(self, name), least=0.0)
-        for name in ("learning_rate", "gate_learning_rate", "temperature"):
+        for name in ("gate_learning_rate", "temperature"):
             check_number(name, getattr(self, name), least=0.0, open_end=True)
         check_number("threshold", self.threshold, least=0.0, below=1.0)
         check_choice("acyclicity", self.acyclicity, _ACYCLICITIES)
-        for name in ("steps", "batch_size", "embed_dim", "num_layers", "num_heads"):
-            check_integer(name, getattr(self, name), least=1)
-        check_integer("seed", self.seed, least=0)
-        if self.embed_dim % self.num_heads:
-            raise ValueError(f"num_heads is {self.num_heads}; it must divide {self.embed_dim}")
-        check_device(self.device)
+        check_network(self)
 
     def reset(self) -> None:
         """Forget everything learned; options stay."""

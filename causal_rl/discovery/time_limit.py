@@ -58,7 +58,7 @@ def within(
     )
     told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(process.stdout, told), daemon=True).start()
-    deadline = None
+    deadline: float | None = None
     try:
         with suppress(BrokenPipeError):  # it died, and will be found to have
             _tell(process.stdin, (function, arguments))

@@ -22,6 +22,8 @@ from causal_rl.envs import resolve_spec
 from causal_rl.errors import MissingExtraError
 
 PICTURES = {
+    "table1": {"shd.png"},
+    "known-interventions": {"rows.png", "scaling.png"},
     "agents": {"returns.png", "sample_efficiency.png", "profiles.png", "shifts.png"},
     "encoders": {"encoders.png"},
     "counterfactual-data": {"learning_curves.png"},
@@ -44,7 +46,9 @@ PICTURES = {
     "abcd": {"skeletons.png", "graphs.png"},
     "cleann": {"explanations.png"},
 }
-peers_missing = any(importlib.util.find_spec(name) is None for name in ("castle", "dagma"))
+peers_missing = any(
+    importlib.util.find_spec(name) is None for name in ("castle", "causallearn", "dagma", "ges")
+)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -52,6 +56,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+PEERS_NEEDED = ("table1", "known-interventions", "graph-recovery", "world-recovery")
 # The loops that they run have tests of their own.
 SLOW = ("bridges", "train-speed")
 
@@ -62,7 +67,7 @@ SLOW = ("bridges", "train-speed")
 )
 @pytest.mark.usefixtures("cells_here")
 def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("graph-recovery", "world-recovery") and peers_missing:
+    if name in PEERS_NEEDED and peers_missing:
         pytest.skip("needs the extra 'discovery'")
     if name == "agents" and importlib.util.find_spec("stable_baselines3") is None:
         pytest.skip("needs the extra 'sb3'")
