@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 NEEDED_SEEDS = 10
 ROWS = (100, 1_000, 10_000)
 SETTINGS: Mapping[str, Any] = {
-    "steps": 500, "batch": 256, "learning_rate": 0.02, "embed_dim": 16, "num_layers": 1,
+    "steps": 300, "batch": 128, "learning_rate": 0.02, "embed_dim": 16, "num_layers": 1,
     "num_heads": 2, "held_out": 0.2, "draws": 1_000,
 }  # fmt: skip
 SMOKE: Mapping[str, Any] = {**SETTINGS, "steps": 20, "draws": 100}
