@@ -17,13 +17,15 @@ from scipy.stats import norm, rankdata
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.network_options import check_network
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.graphs import project_to_dag
 
 if TYPE_CHECKING:
     import torch
 
     from causal_rl.discovery.masked_predictor import MaskedPredictor
+
+# Of the screening, a pair; entries of the dictionary of other samples.
+_LEVEL, _DICTIONARY = 0.01, 64
 
 
 class AttentionLearner(BatchLearner):
@@ -132,113 +134,29 @@ class AttnMaskLearner(AttentionLearner):
 
     What the paper says of it: connections that contradict a given graph are masked out. The mask
     here is the one that data give before any learning: pairs whose rank correlation is significant
-    at level ``alpha``, in the rows in which the variable that attends was not set.
+    at level 0.01, in the rows in which the variable that attends was not set.
 
-    Args:
-        alpha: level of the screening, a pair.
-        steps: as in `AttentionLearner`, and so are all others.
-        batch_size: rows a step.
-        learning_rate: of the network.
-        embed_dim: features of a token.
-        num_layers: blocks.
-        num_heads: heads of attention.
-        device: of torch.
-        seed: of first weights and batches.
-        reward_node: add the reward as the last node.
+    Args: as in `AttentionLearner`.
     """
 
     name: ClassVar[str] = "attn-mask"
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.01,
-        steps: int = 600,
-        batch_size: int = 128,
-        learning_rate: float = 0.005,
-        embed_dim: int = 32,
-        num_layers: int = 1,
-        num_heads: int = 4,
-        device: str = "cpu",
-        seed: int = 0,
-        reward_node: bool = False,
-    ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            embed_dim=embed_dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            device=device,
-            seed=seed,
-            reward_node=reward_node,
-        )
-        self.alpha = alpha
-
-    def check_options(self) -> None:
-        """Validate the options; see `GraphLearner.check_options`."""
-        super().check_options()
-        check_number("alpha", self.alpha, least=0.0, below=1.0, open_end=True)
-
     def _seen(self, rows: Rows, within: BoolMatrix) -> BoolMatrix:
-        return correlated(rows, self.alpha)
+        return correlated(rows, _LEVEL)
 
 
 class CattLearner(AttentionLearner):
     """CATT: the attention of Yang et al. (2021), after the front-door criterion.
 
     ``P(Y | do(X)) = sum_z P(z | X) sum_x P(x) P(Y | z, x)``: beside the attention over the sample's
-    own tokens (in-sample, P(z | X)) every block has one over a dictionary of tokens of other
+    own tokens (in-sample, P(z | X)) every block has one over a dictionary of 64 tokens of other
     samples (cross-sample, P(x)), learned from centres of the data's tokens; both are added up. The
     graph is read from the in-sample attention, which sees all variables.
 
-    Args:
-        dictionary: entries of the dictionary.
-        steps: as in `AttentionLearner`, and so are all others.
-        batch_size: rows a step.
-        learning_rate: of the network.
-        embed_dim: features of a token.
-        num_layers: blocks.
-        num_heads: heads of attention.
-        device: of torch.
-        seed: of first weights and batches.
-        reward_node: add the reward as the last node.
+    Args: as in `AttentionLearner`.
     """
 
     name: ClassVar[str] = "catt"
-
-    def __init__(
-        self,
-        *,
-        dictionary: int = 64,
-        steps: int = 600,
-        batch_size: int = 128,
-        learning_rate: float = 0.005,
-        embed_dim: int = 32,
-        num_layers: int = 1,
-        num_heads: int = 4,
-        device: str = "cpu",
-        seed: int = 0,
-        reward_node: bool = False,
-    ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            embed_dim=embed_dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            device=device,
-            seed=seed,
-            reward_node=reward_node,
-        )
-        self.dictionary = dictionary
-
-    def check_options(self) -> None:
-        """Validate the options; see `GraphLearner.check_options`."""
-        super().check_options()
-        check_integer("dictionary", self.dictionary, least=1)
 
     def _seen(self, rows: Rows, within: BoolMatrix) -> BoolMatrix:
         return ~np.eye(within.shape[0], dtype=bool)
@@ -248,7 +166,7 @@ class CattLearner(AttentionLearner):
     ) -> None:
         from causal_rl.discovery.cross_sample import add_cross_sample
 
-        add_cross_sample(model, columns, entries=self.dictionary, generator=generator)
+        add_cross_sample(model, columns, entries=_DICTIONARY, generator=generator)
 
 
 def read_graph(

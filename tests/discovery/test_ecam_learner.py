@@ -193,8 +193,8 @@ def test_bad_options():
         ("ecam", {"num_heads": 5}, "num_heads is 5; it must divide 32"),
         ("ecam", {"acyclicity": "none"}, "acyclicity is 'none'"),
         ("ecam", {"device": "abacus"}, "device is 'abacus'"),
-        ("attn-mask", {"alpha": 0.0}, "alpha is 0.0"),
-        ("catt", {"dictionary": 0}, "dictionary is 0"),
+        ("attn-mask", {"steps": 0}, "steps is 0"),
+        ("catt", {"device": "abacus"}, "device is"),
         ("catt", {"learning_rate": 0.0}, "learning_rate is 0.0"),
     ):
         with pytest.raises(ValueError, match=message):
