@@ -20,6 +20,7 @@ from causal_rl.benchmarks.abcd_readings import (
     SESSIONS,
     run,
 )
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
@@ -186,9 +187,7 @@ def _bars(axes: Axes, results: Results, world: str) -> None:
         found = results.estimate(f"f1_{method}", world=world)
         if found is None:
             continue
-        axes.bar(place, found.value, color=f"C{place}", alpha=0.6)
-        error = [[found.value - found.low], [found.high - found.value]]
-        axes.errorbar(place, found.value, error, color="black", capsize=3, linewidth=1)
+        draw_bar(axes, place, found, f"C{place}")
     axes.set_xticks(range(len(METHODS)), list(METHODS), rotation=60, ha="right", fontsize=8)
     axes.set(title=world, ylim=(0, 1))
     if world == WORLDS[0]:

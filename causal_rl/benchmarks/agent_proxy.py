@@ -17,6 +17,7 @@ from causal_rl.benchmarks.agent_runs import (
     run_settings,
     train_cell,
 )
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
@@ -214,9 +215,7 @@ def _panel(axes: Axes, results: Results, metric: str, worlds: tuple[str, ...]) -
                 continue
             x = place - 0.4 + width * (index + 0.5)
             label = encoder if place == 0 else None
-            axes.bar(x, found.value, 0.9 * width, color=f"C{index}", alpha=0.6, label=label)
-            error = [[found.value - found.low], [found.high - found.value]]
-            axes.errorbar(x, found.value, error, color="black", capsize=2, linewidth=1)
+            draw_bar(axes, x, found, f"C{index}", width=0.9 * width, cap=2, label=label)
             values = results.values(f"{metric}_{world}", encoder=encoder)
             spread = x + np.linspace(-0.3, 0.3, values.size) * width
             axes.plot(spread, values, "k.", markersize=2.5)

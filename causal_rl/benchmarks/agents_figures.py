@@ -18,6 +18,7 @@ from causal_rl.benchmarks.agents_scores import (
     worlds_of,
 )
 from causal_rl.benchmarks.aggregate import performance_profile, stratified_estimate
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.statistics import Estimate, estimate
 
@@ -103,9 +104,7 @@ def shifts(results: Results, metrics: Mapping[str, str]) -> Figure:
             found = stratified_estimate(tasks)
             x = place - 0.4 + width * (index + 0.5)
             label = method if metric == SCORE else None
-            axes.bar(x, found.value, 0.9 * width, color=f"C{index}", alpha=0.6, label=label)
-            error = [[found.value - found.low], [found.high - found.value]]
-            axes.errorbar(x, found.value, error, color="black", capsize=2, linewidth=1)
+            draw_bar(axes, x, found, f"C{index}", width=0.9 * width, cap=2, label=label)
     axes.axhline(0.0, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(metrics)), list(metrics))
     axes.set_ylabel("normalised return (IQM)")

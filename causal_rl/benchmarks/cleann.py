@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks.abcd_readings import FRESH
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
@@ -302,9 +303,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
             found = results.estimate(f"{metric}_{method}")
             if found is None:
                 continue
-            axes.bar(place, found.value, color=f"C{place}", alpha=0.6)
-            error = [[found.value - found.low], [found.high - found.value]]
-            axes.errorbar(place, found.value, error, color="black", capsize=3, linewidth=1)
+            draw_bar(axes, place, found, f"C{place}")
         axes.set_xticks(range(len(METHODS)), list(METHODS), rotation=60, ha="right", fontsize=8)
         axes.set_title(METRICS[metric])
     return {"explanations.png": figure}

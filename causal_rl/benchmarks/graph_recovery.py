@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
 from causal_rl.benchmarks.recordings import record, score
@@ -85,7 +86,7 @@ def run(cell: Cell) -> Outcome:
         interventions=True,
     )
     data = recorded[: int(cell.parameters["rows"] or 0)].without_contexts()
-    import_first(method, options)
+    import_first(method.learner, options)
     learner = make_learner(method.learner, **options)
     started = time.process_time()
     graph = learner.fit(data)
@@ -217,9 +218,7 @@ def _bars(axes: Axes, results: Results, mechanism: str, rows: int) -> None:
         found = results.estimate("shd_contemporaneous", **where)
         if found is None:
             continue
-        axes.bar(place, found.value, color=f"C{place}", alpha=0.6)
-        error = [[found.value - found.low], [found.high - found.value]]
-        axes.errorbar(place, found.value, error, color="black", capsize=3, linewidth=1)
+        draw_bar(axes, place, found, f"C{place}")
         axes.plot(place + np.linspace(-0.25, 0.25, values.size), values, "k.", markersize=3)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
 

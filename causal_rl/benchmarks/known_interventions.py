@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
+from causal_rl.benchmarks.learners import import_first
+from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.static_methods import require_peers
 from causal_rl.benchmarks.static_models import draw_structure
 from causal_rl.benchmarks.statistics import number
 from causal_rl.discovery import learner_options, make_learner
-from causal_rl.graphs import CausalGraph
 from causal_rl.scm import DynamicSCM, random_scm
 
 OURS = "interventional"
@@ -107,7 +108,7 @@ def run(cell: Cell) -> Outcome:
     """Fit one learner to the rows that every other learner gets too."""
     where, settings = cell.parameters, cell.settings
     n, mechanism = int(where["variables"] or 0), str(where["mechanism"])
-    code = [settings["fresh"] + int(where["seed"] or 0), n, sum(map(ord, mechanism))]
+    code = [settings["fresh"] + int(where["seed"] or 0), n, MECHANISMS.index(mechanism)]
     rng = np.random.default_rng(code)
     adjacency = draw_structure("er", n, settings["degree"], rng)
     share = settings["noise_share"]
@@ -115,18 +116,12 @@ def run(cell: Cell) -> Outcome:
     values, targets = intervened_table(adjacency, mechanism, int(where["rows"] or 0), rng, share)
     method, options = str(where["method"]), cell.part("learner")
     told: dict[str, Any] = {"do_target": targets} if METHODS[method] else {}
-    # A toy first, so that the seconds hold no import.
-    make_learner(method, **options).fit(values[:64, :3])
+    import_first(method, options)
     learner = make_learner(method, **options)
     started = time.process_time()
     graph = learner.fit(values, **told)
     seconds = time.process_time() - started
-    found = graph.compare(CausalGraph(adjacency, names=graph.names)).contemporaneous
-    figures: dict[str, float | int | None] = {
-        "shd": found.shd, "sid": found.sid, "f1": found.f1, "skeleton_f1": found.skeleton_f1,
-        "true_edges": found.n_true, "learned_edges": found.n_learned,
-    }  # fmt: skip
-    return Outcome({**figures, "seconds": round(seconds, 4)})
+    return Outcome({**score_within_step(graph, adjacency), "seconds": round(seconds, 4)})
 
 
 def findings(results: Results) -> Findings:

@@ -68,9 +68,9 @@ def require_peers() -> None:
         require_extra(package, extra=EXTRA)
 
 
-def import_first(method: Method, options: Mapping[str, Any]) -> None:
+def import_first(learner: str, options: Mapping[str, Any]) -> None:
     """Fit a toy, so that the seconds of a fit hold no import of torch or of a peer's package."""
     rng = np.random.default_rng(0)
     toy = Transitions(state=rng.normal(size=(64, 2)), next_state=rng.normal(size=(64, 2)))
     short = {"steps": 5} if "steps" in options else {}
-    make_learner(method.learner, **{**options, **short}).fit(toy)
+    make_learner(learner, **{**options, **short}).fit(toy)

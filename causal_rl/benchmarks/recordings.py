@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from causal_rl.benchmarks.cells import Row
 from causal_rl.discovery import Transitions
 from causal_rl.envs import SCMEnvSpec
@@ -40,6 +43,24 @@ def record(spec: SCMEnvSpec, rows: int, *, seed: int, interventions: bool) -> Tr
         num_envs=_ENVS,
         autoreset_mode="NEXT_STEP",
     )
+
+
+def score_within_step(graph: CausalGraph, adjacency: NDArray[np.bool_]) -> Row:
+    """Scores of a graph learned from a table as a cell's figures.
+
+    Args:
+        graph: the learned graph.
+        adjacency: ``(d, d)`` bool over its columns, the truth.
+    """
+    found = graph.compare(CausalGraph(adjacency, names=graph.names)).contemporaneous
+    return {
+        "shd": found.shd,
+        "sid": found.sid,
+        "f1": found.f1,
+        "skeleton_f1": found.skeleton_f1,
+        "true_edges": found.n_true,
+        "learned_edges": found.n_learned,
+    }
 
 
 def score(graph: CausalGraph, truth: CausalGraph, *, lagged: bool = True) -> Row:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causal_rl.benchmarks import table1_real, table1_text
+from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
+from causal_rl.benchmarks.learners import import_first
+from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.results import Benchmark, Results
-from causal_rl.benchmarks.static_methods import METHODS, OURS, StaticMethod, require_peers
-from causal_rl.benchmarks.static_models import MECHANISMS, STRUCTURES, Mechanism, Structure, draw
+from causal_rl.benchmarks.static_methods import METHODS, OURS, require_peers
+from causal_rl.benchmarks.static_models import (
+    MECHANISMS,
+    STRUCTURES,
+    BoolMatrix,
+    Mechanism,
+    Structure,
+    draw,
+)
 from causal_rl.benchmarks.statistics import number
 from causal_rl.discovery import GraphLearner, make_learner
 from causal_rl.graphs import CausalGraph, PartialGraph
@@ -82,40 +92,29 @@ def run(cell: Cell) -> Outcome:
     )
     method, options = METHODS[str(where["method"])], cell.part("learner")
     table = drawn.values if where["scale"] == "raw" else drawn.standardised()
-    _import_first(method, options)
+    import_first(method.learner, options)
     learner = make_learner(method.learner, **options)
     started = time.process_time()
     graph = learner.fit(table)
     seconds = time.process_time() - started
-    return Outcome({**_scores(learner, graph, drawn.adjacency), "seconds": round(seconds, 4)})
+    return Outcome(
+        {
+            **score_within_step(graph, drawn.adjacency),
+            "cpdag_shd": _class_distance(learner, graph, drawn.adjacency),
+            "seconds": round(seconds, 4),
+        }
+    )
 
 
-def _import_first(method: StaticMethod, options: Mapping[str, Any]) -> None:
-    """Fit a toy, so that the seconds of a fit hold no import."""
-    short = {"steps": 5} if "steps" in options else {}
-    toy = np.random.default_rng(0).normal(size=(64, 3))
-    make_learner(method.learner, **{**options, **short}).fit(toy)
-
-
-def _scores(
-    learner: GraphLearner, graph: CausalGraph, adjacency: np.ndarray
-) -> dict[str, float | int | None]:
-    """Of the DAG, and of its equivalence class against the true one."""
-    truth = CausalGraph(adjacency, names=graph.names)
-    found = graph.compare(truth).contemporaneous
-    learned_class: PartialGraph | None = learner.equivalence_class_
-    if learned_class is None and found.sid is not None:
-        learned_class = PartialGraph.cpdag(graph)
-    classes = learned_class and learned_class.compare(PartialGraph.cpdag(truth))
-    return {
-        "shd": found.shd,
-        "sid": found.sid,
-        "f1": found.f1,
-        "skeleton_f1": found.skeleton_f1,
-        "cpdag_shd": classes.shd if classes else None,
-        "true_edges": found.n_true,
-        "learned_edges": found.n_learned,
-    }
+def _class_distance(learner: GraphLearner, graph: CausalGraph, adjacency: BoolMatrix) -> int | None:
+    """SHD of the learned equivalence class from the true one; None of a cyclic graph."""
+    found = learner.equivalence_class_
+    if found is None:
+        if not graph.is_acyclic:
+            return None
+        found = PartialGraph.cpdag(graph)
+    truth = PartialGraph.cpdag(CausalGraph(adjacency, names=graph.names))
+    return found.compare(truth).shd
 
 
 def figures(results: Results) -> Mapping[str, Figure]:
@@ -140,9 +139,7 @@ def _bars(axes: Axes, results: Results, mechanism: str, structure: str) -> None:
                 continue
             x = place + shift
             label = scale if place == 0 else None
-            axes.bar(x, found.value, 0.38, color=color, alpha=0.6, label=label)
-            error = [[found.value - found.low], [found.high - found.value]]
-            axes.errorbar(x, found.value, error, color="black", capsize=2, linewidth=1)
+            draw_bar(axes, x, found, color, width=0.38, cap=2, label=label)
             axes.plot(x + np.linspace(-0.12, 0.12, values.size), values, "k.", markersize=2)
     axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
     axes.set(title=f"{mechanism} mechanisms, {structure} graphs", ylabel="SHD [edges]")

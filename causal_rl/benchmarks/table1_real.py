@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row, Value
+from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.report import Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.static_methods import METHODS, StaticMethod
@@ -19,7 +20,6 @@ from causal_rl.datasets import load_sachs, load_tuebingen
 from causal_rl.discovery import direction_score, make_learner
 from causal_rl.discovery.cause_effect import DIRECTION_METHODS
 from causal_rl.discovery.registry import learner_class
-from causal_rl.graphs import CausalGraph
 
 PAIRS, PROTEINS = "tuebingen", "sachs"
 #: What stands for the mechanism in the cells of real data.
@@ -106,18 +106,7 @@ def _run_proteins(cell: Cell) -> Outcome:
     started = time.process_time()
     graph = learner.fit(table, **({"do_target": data.do_target} if told else {}))
     seconds = time.process_time() - started
-    found = graph.compare(CausalGraph(data.adjacency, names=graph.names)).contemporaneous
-    return Outcome(
-        {
-            "shd": found.shd,
-            "sid": found.sid,
-            "f1": found.f1,
-            "skeleton_f1": found.skeleton_f1,
-            "true_edges": found.n_true,
-            "learned_edges": found.n_learned,
-            "seconds": round(seconds, 4),
-        }
-    )
+    return Outcome({**score_within_step(graph, data.adjacency), "seconds": round(seconds, 4)})
 
 
 def protocol() -> list[str]:

@@ -66,7 +66,7 @@ def run(cell: Cell) -> Outcome:
     """Fit one learner to the rows that every other learner gets too."""
     method, options = METHODS[str(cell.parameters["method"])], cell.part("learner")
     data, truth, leaks = _data(cell)
-    import_first(method, options)
+    import_first(method.learner, options)
     learner = make_learner(method.learner, **options)
     started = time.process_time()
     graph = learner.fit(data)

@@ -15,7 +15,6 @@ The transition model is x'_j ~ N(f_j(contemporaneous parents in x', lagged paren
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -265,7 +264,7 @@ class Algorithm5Learner(GraphLearner):
         """Lines 29-35 on the rows, by gated networks."""
         import torch
 
-        from causal_rl.discovery.gated_mlp import GatedFit, GatedMLP, reopen, train_gates
+        from causal_rl.discovery.gated_mlp import GatedMLP, train_and_reopen
 
         if self._rows is None:
             raise RuntimeError("algorithm5 has seen no rows")
@@ -282,29 +281,20 @@ class Algorithm5Learner(GraphLearner):
         )
         columns = torch.from_numpy((centred / scale).astype(np.float32))
         kept = torch.from_numpy((~do_target).astype(np.float32))
-        penalty_end = self._or_default("penalty_end")
-
-        def descend(steps: int, penalty: float) -> GatedFit:
-            return train_gates(
-                model,
-                columns,
-                kept,
-                steps=steps,
-                batch_size=self.batch_size,
-                sparsity=self._or_default("sparsity"),
-                acyclicity=self.acyclicity,
-                penalty_end=penalty,
-                learning_rate=self.learning_rate,
-                gate_learning_rate=self.gate_learning_rate,
-                temperature=self.temperature,
-                generator=generator,
-            )
-
-        first = math.ceil(0.6 * self.steps)
-        fit = descend(first, penalty_end)
-        if fit.finite and first < self.steps:
-            reopen(model)
-            fit = descend(self.steps - first, penalty_end)
+        fit = train_and_reopen(
+            model,
+            columns,
+            kept,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            sparsity=self._or_default("sparsity"),
+            acyclicity=self.acyclicity,
+            penalty_end=self._or_default("penalty_end"),
+            learning_rate=self.learning_rate,
+            gate_learning_rate=self.gate_learning_rate,
+            temperature=self.temperature,
+            generator=generator,
+        )
         if not fit.finite:
             nothing = np.zeros(allowed[0].shape)
             return _Weights(nothing, nothing, False)

@@ -220,6 +220,11 @@ class BatchLearner(GraphLearner):
             )
 
 
+def spread_rows(rows: int, most: int) -> NDArray[np.intp]:
+    """Indices of at most ``most`` of ``rows`` rows, spread evenly from the first to the last."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.intp)
+
+
 def within_the_possible(marks: Marks, possible: BoolMatrix) -> Marks:
     """Make an equivalence class obey what is known of its edges beforehand.
 

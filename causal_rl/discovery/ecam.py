@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import ClassVar
 
@@ -113,7 +112,7 @@ class EcamLearner(BatchLearner):
     def _learn(self, rows: Rows, within: BoolMatrix, lagged: BoolMatrix) -> Found:
         import torch
 
-        from causal_rl.discovery.gated_mlp import GatedFit, reopen, train_gates
+        from causal_rl.discovery.gated_mlp import train_and_reopen
         from causal_rl.discovery.masked_predictor import MaskedPredictor
 
         m = within.shape[0]
@@ -135,28 +134,20 @@ class EcamLearner(BatchLearner):
         ).to(self.device)
         columns = torch.from_numpy(values.astype(np.float32)).to(self.device)
         kept = torch.from_numpy((~rows.do_target).astype(np.float32)).to(self.device)
-
-        def descend(steps: int) -> GatedFit:
-            return train_gates(
-                model,
-                columns,
-                kept,
-                steps=steps,
-                batch_size=self.batch_size,
-                sparsity=self.sparsity,
-                acyclicity=self.acyclicity,
-                penalty_end=self.penalty_end,
-                learning_rate=self.learning_rate,
-                gate_learning_rate=self.gate_learning_rate,
-                temperature=self.temperature,
-                generator=generator,
-            )
-
-        first = math.ceil(0.6 * self.steps)
-        fit = descend(first)
-        if fit.finite and first < self.steps:
-            reopen(model)
-            fit = descend(self.steps - first)
+        fit = train_and_reopen(
+            model,
+            columns,
+            kept,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            sparsity=self.sparsity,
+            acyclicity=self.acyclicity,
+            penalty_end=self.penalty_end,
+            learning_rate=self.learning_rate,
+            gate_learning_rate=self.gate_learning_rate,
+            temperature=self.temperature,
+            generator=generator,
+        )
         self.converged_ = fit.finite and fit.acyclicity < _ACYCLIC
         if not self.converged_:
             warnings.warn(

@@ -7,15 +7,18 @@ Gumbel). Soft gates do not do: L1 shrinks the gate and the weight behind it grow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from causal_rl.graphs import h_expm_torch, h_logdet_torch, project_to_dag
+
+_BEFORE_REOPENING = 0.6
 
 
 class GatedModel(Protocol):
@@ -207,6 +210,47 @@ def train_gates(
         probabilities = model.probabilities()
         h = float(acyclicity_of(probabilities[:m].double(), acyclicity))
     return GatedFit(probabilities, h, finite and bool(torch.isfinite(probabilities).all()))
+
+
+class GateTraining(TypedDict):
+    """The settings of `train_gates` that both passes of `train_and_reopen` share."""
+
+    batch_size: int
+    sparsity: float
+    acyclicity: str
+    penalty_end: float
+    learning_rate: float
+    gate_learning_rate: float
+    temperature: float
+    generator: torch.Generator
+
+
+def train_and_reopen(
+    model: GatedModel,
+    columns: Tensor,
+    kept: Tensor,
+    *,
+    steps: int,
+    **settings: Unpack[GateTraining],
+) -> GatedFit:
+    """Train, `reopen` after three fifths of the steps, and train on.
+
+    Args:
+        model: trained in place.
+        columns: as in `train_gates`.
+        kept: as in `train_gates`.
+        steps: gradient steps of both passes together.
+        **settings: as in `train_gates`.
+
+    Returns:
+        The last fit; the first one if its loss stopped being finite.
+    """
+    first = math.ceil(_BEFORE_REOPENING * steps)
+    fit = train_gates(model, columns, kept, steps=first, **settings)
+    if fit.finite and first < steps:
+        reopen(model)
+        fit = train_gates(model, columns, kept, steps=steps - first, **settings)
+    return fit
 
 
 def reopen(model: GatedModel) -> None:

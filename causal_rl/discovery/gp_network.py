@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
+from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows, spread_rows
 from causal_rl.discovery.kernel_evidence import KernelEvidence
 from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.order_search import OrderSearch
@@ -128,11 +128,6 @@ class GPNetworkLearner(BatchLearner):
             lagged_weights=weights[d:],
             lagged_confidence=confidence[d:],
         )
-
-
-def spread_rows(rows: int, most: int) -> NDArray[np.intp]:
-    """Indices of at most ``most`` of ``rows`` rows, spread evenly."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).round().astype(np.intp))
 
 
 def _nearest(score: KernelEvidence, candidates: BoolMatrix, count: int) -> BoolMatrix:

@@ -83,9 +83,10 @@ class OrderSearch:
         best = self.local(target, parents)
         while len(parents) < self._most_parents + len(needed):
             tried = [(self.local(target, [*parents, i]), -i) for i in usable if i not in parents]
-            if not tried or max(tried)[0] <= best + _TIE:
+            score, chosen = max(tried, default=(best, 0))
+            if score <= best + _TIE:
                 break
-            best, chosen = max(tried)
+            best = score
             parents.append(-chosen)
         while len(parents) > len(needed):
             tried = [
@@ -93,9 +94,10 @@ class OrderSearch:
                 for i in parents
                 if i not in needed
             ]
-            if max(tried)[0] <= best + _TIE:
+            score, chosen = max(tried)
+            if score <= best + _TIE:
                 break
-            best, chosen = max(tried)
+            best = score
             parents.remove(-chosen)
         return best, tuple(sorted(parents))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from causal_rl.discovery.additive import AdditiveModels
-from causal_rl.discovery.batch import BoolMatrix, Rows
+from causal_rl.discovery.batch import BoolMatrix, Rows, spread_rows
 from causal_rl.discovery.cam import CamLearner
 from causal_rl.discovery.options import check_integer, check_number
 
@@ -68,9 +68,7 @@ class ScoreLearner(CamLearner):
         check_integer("kernel_rows", self.kernel_rows, least=2)
 
     def _order(self, models: AdditiveModels, rows: Rows, candidates: BoolMatrix) -> list[int]:
-        values = rows.current
-        if len(values) > self.kernel_rows:
-            values = values[np.linspace(0, len(values) - 1, self.kernel_rows).astype(np.intp)]
+        values = rows.current[spread_rows(len(rows.current), self.kernel_rows)]
         return score_order(values, candidates, ridge=self.ridge)
 
 
