@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows, spread_rows
+from causal_rl.discovery.bernoulli_evidence import BernoulliEvidence
 from causal_rl.discovery.kernel_evidence import KernelEvidence
 from causal_rl.discovery.options import check_integer
-from causal_rl.discovery.order_search import OrderSearch
+from causal_rl.discovery.order_search import LocalScore, OrderSearch
 
 Array = NDArray[np.float64]
 
@@ -22,12 +24,12 @@ _ROUGH_LENGTHS = (1.0, 3.0)
 class GPNetworkLearner(BatchLearner):
     """Search of a causal order by the marginal likelihood of Gaussian-process mechanisms.
 
-    The score of a graph is the log evidence of every column given its parents
-    (`KernelEvidence`; Friedman and Nachman 2000), less ``log(variables)`` for each edge, which
-    counts the sets of parents among which one was chosen. No level, penalty or threshold is left
-    to set: evidence pays for what an edge costs. Orders are searched (`OrderSearch`) from several
-    random ones on a rough representation of the functions, and the best of them once more on a
-    fine one.
+    The score of a graph is the log evidence of every column given its parents (`KernelEvidence`;
+    Friedman and Nachman 2000; for columns with two values `BernoulliEvidence`), less
+    ``log(variables)`` for each edge, which counts the sets of parents among which one was chosen.
+    No level, penalty or threshold is left to set: evidence pays for what an edge costs. Orders are
+    searched (`OrderSearch`) from several random ones on a rough representation of the functions,
+    and the best of them once more on a fine one.
 
     Directions come from the bend of the mechanisms, and from interventions: rows in which a column
     was set do not count for its own mechanism. Among straight lines with Gaussian noise and
@@ -95,16 +97,28 @@ class GPNetworkLearner(BatchLearner):
         required = np.zeros_like(candidates)
         required[:d] = self._required_edges()[np.ix_(self._varying, self._varying)]
 
-        def evidence(inducing: int, **options: tuple[float, ...]) -> KernelEvidence:
-            return KernelEvidence(
+        two_valued = {
+            j: BernoulliEvidence(inputs, high, counted[:, j], seed=self.seed)
+            for j, high in _two_valued(targets).items()
+        }
+
+        def evidence(inducing: int, **options: tuple[float, ...]) -> LocalScore:
+            smooth = KernelEvidence(
                 inputs, targets, counted, inducing=inducing, seed=self.seed, **options
             )
+
+            def score(target: int, parents: Sequence[int]) -> float:
+                if target in two_valued:
+                    return two_valued[target](parents)
+                return smooth(target, parents)
+
+            return score
 
         penalty = float(np.log(candidates.any(axis=1).sum())) if candidates.any() else 0.0
         rough_evidence = evidence(min(_ROUGH_INDUCING, self.inducing), lengths=_ROUGH_LENGTHS)
         candidates = _nearest(rough_evidence, candidates, self.neighbours) | required
 
-        def search(score: KernelEvidence) -> OrderSearch:
+        def search(score: LocalScore) -> OrderSearch:
             return OrderSearch(
                 score, candidates, required, penalty=penalty, most_parents=self.most_parents
             )
@@ -130,7 +144,17 @@ class GPNetworkLearner(BatchLearner):
         )
 
 
-def _nearest(score: KernelEvidence, candidates: BoolMatrix, count: int) -> BoolMatrix:
+def _two_valued(targets: Array) -> dict[int, BoolMatrix]:
+    """Columns with two values: true where a row has the larger one, by column."""
+    found = {}
+    for j, column in enumerate(targets.T):
+        low, high = column.min(), column.max()
+        if low < high and np.all((column == low) | (column == high)):
+            found[j] = column == high
+    return found
+
+
+def _nearest(score: LocalScore, candidates: BoolMatrix, count: int) -> BoolMatrix:
     kept = candidates.copy()
     for j in range(candidates.shape[1]):
         sources = np.flatnonzero(candidates[:, j])

@@ -104,8 +104,8 @@ class KernelEvidence:
         straight_cross = straight.T @ wanted
         found = [self._averaged(straight_gram, straight_cross, wanted)]
         points = self._inputs[np.ix_(self._inducing, parents)]
-        apart = _squared_distances(x, points)
-        among = _squared_distances(points, points)
+        apart = squared_distances(x, points)
+        among = squared_distances(points, points)
         m = len(points)
         gram = np.empty((m + len(parents),) * 2)
         cross = np.empty((m + len(parents), wanted.shape[1]))
@@ -140,7 +140,8 @@ class KernelEvidence:
         return result
 
 
-def _squared_distances(x: Array, y: Array) -> Array:
+def squared_distances(x: Array, y: Array) -> Array:
+    """``(N, M)`` squared Euclidean distances of rows ``(N, k)`` from rows ``(M, k)``."""
     apart = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2.0 * x @ y.T
     result: Array = np.maximum(apart, 0.0)
     return result
