@@ -152,6 +152,14 @@ ASSUMPTIONS: dict[str, tuple[str, ...]] = {
         OPTIMUM,
         "Where no intervention settles a direction, it means little.",
     ),
+    "amortised": (
+        SUFFICIENT,
+        ACYCLIC,
+        INDEPENDENT_ROWS,
+        "The table resembles those on which the network was trained: random models of a few "
+        "variables with additive noise. Confidences are probabilities under that distribution.",
+        "Where no intervention settles a direction, it may mean little: see its confidence.",
+    ),
     "attn-mask": (*_ATTENTION, "Variables without rank correlation have no edge."),
     "catt": _ATTENTION,
     "variational": (

@@ -112,7 +112,7 @@ def discover_command(
     check_readable("DATA", data, "a CSV file")
     if prior is not None:
         check_readable("--prior", prior, f"a CSV file with the header {','.join(HEADER)}")
-    folder = default_folder(data) if out is None else out
+    folder = default_folder("discover", data) if out is None else out
     check_folder(folder)
     plan = Plan(
         method=method,
@@ -122,7 +122,7 @@ def discover_command(
         seed=seed,
         time_limit=time_limit,
     )
-    with _progress_bar(method, 1 + bootstrap) as progress:
+    with progress_bar(method, 1 + bootstrap) as progress:
         found = discover(data, plan, targets=targets, levels=read_levels(levels), progress=progress)
     write_folder(found, folder)
     for note in summary(found)["notes"]:
@@ -156,10 +156,10 @@ def check_readable(argument: str, path: Path, allowed: str) -> None:
         raise ValueError(f"{argument} must be {allowed}; {str(path)!r} {found}")
 
 
-def default_folder(data: Path) -> Path:
-    """``runs/discover-<file>-<time>`` below the current folder."""
+def default_folder(command: str, data: Path) -> Path:
+    """``runs/<command>-<file>-<time>`` below the current folder."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"discover-{data.stem}-{stamp}"
+    return Path("runs") / f"{command}-{data.stem}-{stamp}"
 
 
 def read_options(words: tuple[str, ...]) -> dict[str, Any]:
@@ -198,8 +198,16 @@ def read_levels(words: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 @contextmanager
-def _progress_bar(method: str, total: int) -> Iterator[Report]:
-    """A bar on a terminal; nothing in a log, where the last line says it all."""
+def progress_bar(title: str, total: int) -> Iterator[Report]:
+    """A bar on a terminal; nothing in a log, where the last line says it all.
+
+    Args:
+        title: what is being done.
+        total: steps.
+
+    Yields:
+        What to call with the steps done.
+    """
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("[bold]{task.description}"),
@@ -211,7 +219,7 @@ def _progress_bar(method: str, total: int) -> Iterator[Report]:
         transient=True,
     )
     with bar:
-        task = bar.add_task(method, total=total)
+        task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 

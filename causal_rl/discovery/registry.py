@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import inspect
 from typing import Any
 
+from causal_rl.catalogue import Catalogue
 from causal_rl.discovery.base import GraphLearner
 
-# Module and class by name; imported when asked for, so that torch is not loaded for a baseline.
-_LEARNERS: dict[str, tuple[str, str]] = {
-    "interventional": ("causal_rl.discovery.interventional", "InterventionalLearner"),
-    "algorithm5": ("causal_rl.discovery.algorithm5", "Algorithm5Learner"),
-    "gp-network": ("causal_rl.discovery.gp_network", "GPNetworkLearner"),
-    "pc": ("causal_rl.discovery.pc", "PCLearner"),
-    "cam": ("causal_rl.discovery.cam", "CamLearner"),
-    "score": ("causal_rl.discovery.score_matching", "ScoreLearner"),
-    "ges": ("causal_rl.discovery.adapters.greedy_equivalence", "GesLearner"),
-    "gies": ("causal_rl.discovery.adapters.greedy_equivalence", "GiesLearner"),
-    "boss": ("causal_rl.discovery.adapters.causal_learn", "BossLearner"),
-    "fci": ("causal_rl.discovery.adapters.causal_learn", "FciLearner"),
-    "lingam": ("causal_rl.discovery.adapters.causal_learn", "LingamLearner"),
-    "notears": ("causal_rl.discovery.adapters.notears", "NotearsLearner"),
-    "notears-mlp": ("causal_rl.discovery.adapters.notears", "NotearsMlpLearner"),
-    "dagma": ("causal_rl.discovery.adapters.dagma", "DagmaLearner"),
-    "dynotears": ("causal_rl.discovery.dynotears", "DynotearsLearner"),
-    "abcd": ("causal_rl.discovery.abcd", "AbcdLearner"),
-    "sort-regress": ("causal_rl.discovery.sort_regress", "SortRegressLearner"),
-    "r2-sort-regress": ("causal_rl.discovery.sort_regress", "R2SortRegressLearner"),
-    "multi-level": ("causal_rl.discovery.multi_level", "MultiLevelLearner"),
-    "time-varying": ("causal_rl.discovery.time_varying", "TimeVaryingLearner"),
-    "state-dependent": ("causal_rl.discovery.state_dependent", "StateDependentLearner"),
-    "variational": ("causal_rl.discovery.variational", "VariationalLearner"),
-    "ecam": ("causal_rl.discovery.ecam", "EcamLearner"),
-    "attn-mask": ("causal_rl.discovery.attention_baselines", "AttnMaskLearner"),
-    "catt": ("causal_rl.discovery.attention_baselines", "CattLearner"),
-    "empty": ("causal_rl.discovery.baselines", "EmptyLearner"),
-    "full": ("causal_rl.discovery.baselines", "FullLearner"),
-    "random": ("causal_rl.discovery.baselines", "RandomLearner"),
-}
+_LEARNERS: Catalogue[GraphLearner] = Catalogue(
+    "graph learner",
+    {
+        "interventional": ("causal_rl.discovery.interventional", "InterventionalLearner"),
+        "algorithm5": ("causal_rl.discovery.algorithm5", "Algorithm5Learner"),
+        "gp-network": ("causal_rl.discovery.gp_network", "GPNetworkLearner"),
+        "pc": ("causal_rl.discovery.pc", "PCLearner"),
+        "cam": ("causal_rl.discovery.cam", "CamLearner"),
+        "score": ("causal_rl.discovery.score_matching", "ScoreLearner"),
+        "ges": ("causal_rl.discovery.adapters.greedy_equivalence", "GesLearner"),
+        "gies": ("causal_rl.discovery.adapters.greedy_equivalence", "GiesLearner"),
+        "boss": ("causal_rl.discovery.adapters.causal_learn", "BossLearner"),
+        "fci": ("causal_rl.discovery.adapters.causal_learn", "FciLearner"),
+        "lingam": ("causal_rl.discovery.adapters.causal_learn", "LingamLearner"),
+        "notears": ("causal_rl.discovery.adapters.notears", "NotearsLearner"),
+        "notears-mlp": ("causal_rl.discovery.adapters.notears", "NotearsMlpLearner"),
+        "dagma": ("causal_rl.discovery.adapters.dagma", "DagmaLearner"),
+        "dynotears": ("causal_rl.discovery.dynotears", "DynotearsLearner"),
+        "abcd": ("causal_rl.discovery.abcd", "AbcdLearner"),
+        "sort-regress": ("causal_rl.discovery.sort_regress", "SortRegressLearner"),
+        "r2-sort-regress": ("causal_rl.discovery.sort_regress", "R2SortRegressLearner"),
+        "multi-level": ("causal_rl.discovery.multi_level", "MultiLevelLearner"),
+        "time-varying": ("causal_rl.discovery.time_varying", "TimeVaryingLearner"),
+        "state-dependent": ("causal_rl.discovery.state_dependent", "StateDependentLearner"),
+        "variational": ("causal_rl.discovery.variational", "VariationalLearner"),
+        "ecam": ("causal_rl.discovery.ecam", "EcamLearner"),
+        "amortised": ("causal_rl.discovery.amortised", "AmortisedLearner"),
+        "attn-mask": ("causal_rl.discovery.attention_baselines", "AttnMaskLearner"),
+        "catt": ("causal_rl.discovery.attention_baselines", "CattLearner"),
+        "empty": ("causal_rl.discovery.baselines", "EmptyLearner"),
+        "full": ("causal_rl.discovery.baselines", "FullLearner"),
+        "random": ("causal_rl.discovery.baselines", "RandomLearner"),
+    },
+)
 
 
 def list_learners() -> list[str]:
     """Names that `make_learner` knows, the default first."""
-    return list(_LEARNERS)
+    return _LEARNERS.names()
 
 
 def learner_class(name: str) -> type[GraphLearner]:
@@ -54,13 +55,7 @@ def learner_class(name: str) -> type[GraphLearner]:
         ValueError: unknown name; the nearest known ones are offered.
         TypeError: ``name`` is no string.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, not {type(name).__name__}")
-    if name not in _LEARNERS:
-        raise ValueError(f"unknown graph learner {name!r}; {_offer(name, list(_LEARNERS))}")
-    module, attribute = _LEARNERS[name]
-    found: type[GraphLearner] = getattr(importlib.import_module(module), attribute)
-    return found
+    return _LEARNERS.find(name)
 
 
 def learner_options(name: str) -> dict[str, Any]:
@@ -69,8 +64,7 @@ def learner_options(name: str) -> dict[str, Any]:
     Raises:
         ValueError: unknown name.
     """
-    parameters = inspect.signature(learner_class(name)).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters}
+    return _LEARNERS.options(name)
 
 
 def make_learner(name: str = "interventional", **options: Any) -> GraphLearner:
@@ -87,20 +81,4 @@ def make_learner(name: str = "interventional", **options: Any) -> GraphLearner:
         ValueError: unknown name or option (the nearest are offered), or a value out of range.
         TypeError: an option of the wrong type.
     """
-    cls = learner_class(name)
-    known = list(learner_options(name))
-    for option in options:
-        if option not in known:
-            raise ValueError(
-                f"graph learner {name!r} has no option {option!r}; {_offer(option, known)}"
-            )
-    learner = cls(**options)
-    learner.check_options()
-    return learner
-
-
-def _offer(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {' or '.join(repr(name) for name in near)}?"
-    return f"known: {', '.join(known)}"
+    return _LEARNERS.make(name, options)

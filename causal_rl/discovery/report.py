@@ -9,6 +9,8 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,7 @@ def write_folder(found: Discovery, folder: Path) -> None:
         OSError: it cannot be written.
         ValueError: it is taken.
     """
-    check_folder(folder)
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    parent = folder.absolute().parent
-    fresh = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder) as fresh:
         graph, equivalence_class = found.answer.graph, found.answer.equivalence_class
         graph.save(fresh / "graph.json")
         (fresh / "graph.dot").write_text(graph.to_dot(), encoding="utf-8")
@@ -91,6 +89,28 @@ def write_folder(found: Discovery, folder: Path) -> None:
             (fresh / "equivalence_class.dot").write_text(text, encoding="utf-8")
             _draw(equivalence_class, fresh / "equivalence_class.png")
         (fresh / "report.md").write_text(page(found), encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder that appears whole when the block ends without an error, or not at all.
+
+    Args:
+        folder: new or empty.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: it is taken.
+    """
+    check_folder(folder)
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
+    try:
+        yield fresh
         umask = os.umask(0)
         os.umask(umask)
         fresh.chmod(0o777 & ~umask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -53,6 +53,7 @@ def read_table_file(
     *,
     targets: str | None = None,
     levels: Mapping[str, Sequence[str]] | None = None,
+    unordered: Collection[str] = (),
     most: int = 1000,
 ) -> TableFile:
     """Read a CSV file: a header, then a row for each draw.
@@ -66,6 +67,7 @@ def read_table_file(
         targets: the column that names what was set in each row: empty for nothing, several names
             separated by ``;``. None if there is no such column.
         levels: the order of the levels of columns of text; an empty order is the alphabetical one.
+        unordered: columns whose levels, where they are text, need no order.
         most: more variables are refused, before the rows are read.
 
     Raises:
@@ -85,11 +87,13 @@ def read_table_file(
     values = np.empty((len(lines), len(names)))
     codes: dict[str, tuple[str, ...]] = {}
     for index, name in enumerate(names):
-        values[:, index], order = _parse_column(name, columns[name], lines, wanted.get(name))
+        values[:, index], order = _parse_column(
+            name, columns[name], lines, wanted.get(name), unordered=name in unordered
+        )
         if order:
             codes[name] = order
     do_target = _parse_targets(marked, names, lines)
-    return _checked(values, names, do_target, codes)
+    return check_rows(values, names, do_target, codes)
 
 
 def _read_columns(file: Path, most: int) -> tuple[list[str], list[int], dict[str, list[str]]]:
@@ -162,7 +166,12 @@ def _number(text: str) -> float | None:
 
 
 def _parse_column(
-    name: str, cells: Sequence[str], lines: Sequence[int], order: Sequence[str] | None
+    name: str,
+    cells: Sequence[str],
+    lines: Sequence[int],
+    order: Sequence[str] | None,
+    *,
+    unordered: bool,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """The numbers of a column, and its levels if it holds categories."""
     for cell, line in zip(cells, lines, strict=True):
@@ -187,7 +196,7 @@ def _parse_column(
                 "elsewhere"
             )
     found = sorted(set(cells))
-    if order is None and len(found) > 2:
+    if order is None and len(found) > 2 and not unordered:
         raise ValueError(
             f"column {name!r} has {len(found)} categories, and no learner here takes categories "
             f"without an order; give one by --levels {name}=A,B,..., or drop the column"
@@ -216,13 +225,24 @@ def _parse_targets(
     return do_target
 
 
-def _checked(
+def check_rows(
     values: NDArray[np.float64],
     names: Sequence[str],
     do_target: NDArray[np.bool_],
     codes: Mapping[str, tuple[str, ...]],
 ) -> TableFile:
-    """Drop what is constant, refuse what nothing can be learned from, note the rest."""
+    """Drop what is constant, refuse what nothing can be learned from, note the rest.
+
+    Args:
+        values: ``(N, n)``.
+        names: one a column.
+        do_target: ``(N, n)`` true where a variable was set.
+        codes: the levels of columns of categories.
+
+    Raises:
+        ValueError: one row, too few columns that change, no more rows than columns, or columns
+            that are the same.
+    """
     rows = len(values)
     if rows == 1:
         raise ValueError("the table has one row; nothing can be learned from one draw")

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from causal_rl.agents.planning.learned_mechanisms import SmoothRegression
 from causal_rl.agents.planning.learned_model import LearnedSCM
 from causal_rl.agents.planning.learned_noise import noise_points
 from causal_rl.agents.planning.learned_reward import FoldRegression
 from causal_rl.discovery import Transitions
+from causal_rl.discovery.smooth_regression import SmoothRegression
 from causal_rl.envs import Interventions, SCMEnvSpec
 from causal_rl.envs.recording import record
 from causal_rl.graphs import CausalGraph

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from causal_rl.agents.adaptation.mechanism_watch import Alarm, MechanismWatch
 from causal_rl.agents.adaptation.repair import MechanismRepair
 from causal_rl.agents.adaptation.shift_evidence import ShiftEvidence
-from causal_rl.agents.planning.learned_mechanisms import SmoothRegression
 from causal_rl.agents.planning.learned_model import LearnedSCM
 from causal_rl.agents.planning.mended_mechanism import (
     ANEW,
@@ -25,6 +24,7 @@ from causal_rl.agents.planning.mended_mechanism import (
     MendedMechanism,
 )
 from causal_rl.discovery import Transitions
+from causal_rl.discovery.smooth_regression import SmoothRegression
 from causal_rl.graphs import CausalGraph
 
 NAMES = ("a", "b", "c", "d")

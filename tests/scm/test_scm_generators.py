@@ -160,3 +160,15 @@ def test_a_seed_fixes_the_model_and_a_factory_may_draw_the_mechanisms():
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_fewer_rows_standardise_less_exactly() -> None:
+    adjacency = topology("chain", 4, 0)
+    strayed = []
+    for samples in (200, 20_000):
+        models = (random_scm(adjacency, "tanh", seed, samples=samples) for seed in range(5))
+        spreads = [model.sample(20_000, 1).var(axis=0) for model in models]
+        strayed.append(float(np.abs(np.array(spreads) - 1.0).max()))
+    assert strayed[1] < 0.06 < strayed[0] < 0.6
+    with pytest.raises(ValueError, match="samples must be >= 1, got 0"):
+        random_scm(adjacency, "tanh", 0, samples=0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.agents.planning.learned_mechanisms import SmoothRegression
 from causal_rl.agents.planning.learned_noise import ResidualNoise, noise_points
 from causal_rl.agents.planning.learned_reward import FoldRegression
 from causal_rl.agents.planning.mended_mechanism import MendedMechanism
 from causal_rl.agents.planning.model_columns import ModelColumns
+from causal_rl.discovery.smooth_regression import SmoothRegression
 from causal_rl.graphs import CausalGraph
 
 Floats = NDArray[np.float64]

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 
 from causal_rl.agents.planning.fitted_world import FittedWorld
-from causal_rl.agents.planning.learned_mechanisms import SmoothRegression
 from causal_rl.agents.planning.learned_reward import FoldRegression
 from causal_rl.agents.planning.mended_mechanism import MendedMechanism
 from causal_rl.agents.planning.model_file import read_model, write_model
 from causal_rl.discovery import Transitions
+from causal_rl.discovery.smooth_regression import SmoothRegression
 from causal_rl.graphs import CausalGraph
 
 

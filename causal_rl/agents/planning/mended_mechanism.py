@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.agents.planning.learned_mechanisms import SmoothRegression
 from causal_rl.discovery.basis import BASIS_SIZE, basis_functions
+from causal_rl.discovery.smooth_regression import SmoothRegression
 
 Floats = NDArray[np.float64]
 
