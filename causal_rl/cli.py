@@ -36,6 +36,8 @@ from causal_rl.agents.config import DEFAULT_AGENT, read_options
 from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.discovery.command import discover_command
+from causal_rl.discovery.train_command import train_discovery_command
+from causal_rl.effects.command import effect_command
 from causal_rl.envs import (
     GYM_DYNAMICS,
     Interventions,
@@ -320,8 +322,10 @@ def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple
 for _command in (
     benchmark_command,
     discover_command,
+    train_discovery_command,
     train_family_command,
     act_zero_shot_command,
+    effect_command,
 ):
     cli.add_command(_command)
 
