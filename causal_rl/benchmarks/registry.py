@@ -9,6 +9,9 @@ from causal_rl.benchmarks.results import Benchmark
 
 _MODULES = {
     "table1": "causal_rl.benchmarks.table1",
+    "table2-left": "causal_rl.benchmarks.table2_left",
+    "figure2": "causal_rl.benchmarks.figure2",
+    "counterfactual-speed": "causal_rl.benchmarks.counterfactual_speed",
     "known-interventions": "causal_rl.benchmarks.known_interventions",
     "agents": "causal_rl.benchmarks.agents",
     "encoders": "causal_rl.benchmarks.encoders",
@@ -29,8 +32,10 @@ _MODULES = {
     "planner-chain": "causal_rl.benchmarks.planner_chain",
     "unseen-graphs": "causal_rl.benchmarks.unseen_graphs",
     "mechanism-shift": "causal_rl.benchmarks.mechanism_shift",
+    "amortised": "causal_rl.benchmarks.amortised",
     "abcd": "causal_rl.benchmarks.abcd",
     "cleann": "causal_rl.benchmarks.cleann",
+    "cina": "causal_rl.benchmarks.cina",
 }
 
 

@@ -69,6 +69,15 @@ def estimate(
     return Estimate(float(statistic(array)), float(low), float(high), array.size)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values, in their order."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
 def number(value: float | int | None) -> str:
     """A figure for people: whole numbers whole, others to three significant places or so."""
     if value is None:

@@ -12,7 +12,7 @@ from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.static_methods import METHODS, OURS
 from causal_rl.benchmarks.static_models import MECHANISMS
-from causal_rl.benchmarks.statistics import Estimate, estimate, number
+from causal_rl.benchmarks.statistics import Estimate, estimate, holm, number
 
 Array = NDArray[np.float64]
 Kind = tuple[str, str]
@@ -183,7 +183,7 @@ def _paired(results: Results) -> str:
                 if gaps.size:
                     p = float(wilcoxon(gaps).pvalue) if np.any(gaps) else 1.0
                     tests.append((name, scale, kind, gaps, p))
-    adjusted = _holm([test[4] for test in tests])
+    adjusted = holm([test[4] for test in tests])
     cells = {
         (name, scale, kind): f"{number(float(gaps.mean()))}{'*' if p < _LEVEL else ''}"
         for (name, scale, kind, gaps, _), p in zip(tests, adjusted, strict=True)
@@ -201,15 +201,6 @@ def _paired(results: Results) -> str:
         f" test at {_LEVEL:g}, two-sided, corrected by Holm over all of them."
     )
     return f"## Paired with {OURS}\n\n{text}\n\n" + "\n\n".join(tables)
-
-
-def _holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _overall(results: Results) -> str:

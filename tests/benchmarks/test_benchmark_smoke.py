@@ -43,8 +43,13 @@ PICTURES = {
     "unseen-graphs": {"unseen.png"},
     "planner-chain": {"returns.png"},
     "mechanism-shift": {"delays.png"},
+    "amortised": {"shd.png"},
     "abcd": {"skeletons.png", "graphs.png"},
     "cleann": {"explanations.png"},
+    "cina": {"families.png", "penalty.png"},
+    "figure2": {"figure2.png"},
+    "table2-left": {"worlds.png"},
+    "counterfactual-speed": {"speed.png"},
 }
 peers_missing = any(
     importlib.util.find_spec(name) is None for name in ("castle", "causallearn", "dagma", "ges")
@@ -58,7 +63,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 PEERS_NEEDED = ("table1", "known-interventions", "graph-recovery", "world-recovery")
 # The loops that they run have tests of their own.
-SLOW = ("bridges", "train-speed")
+SLOW = ("bridges", "train-speed", "counterfactual-speed")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,12 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pytest.skip("needs the extra 'discovery'")
     if name == "agents" and importlib.util.find_spec("stable_baselines3") is None:
         pytest.skip("needs the extra 'sb3'")
+    if name == "cina" and importlib.util.find_spec("sklearn") is None:
+        pytest.skip("needs the extra 'effects'")
+    if name == "table2-left" and importlib.util.find_spec("econml") is None:
+        pytest.skip("needs the extra 'effects'")
+    if name == "counterfactual-speed" and importlib.util.find_spec("dowhy") is None:
+        pytest.skip("needs the extra 'effects'")
     if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
         pytest.skip("needs the extra 'peers'")
     if name in ("bridges", "train-speed"):
