@@ -6,11 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -39,6 +37,10 @@ from causal_rl.envs import SCMEnvSpec, resolve_spec
 from causal_rl.envs.protocols import PROTOCOLS, Protocol, Split, protocol
 from causal_rl.files import atomic_write_text
 from causal_rl.graphs import CausalGraph
+from causal_rl.graphs.drawing import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BOOTSTRAP_SAMPLES = 2000
 _CHART_LIMIT = 1.5
@@ -225,8 +227,7 @@ class ProtocolEvaluation:
     def plot(self) -> Figure:
         """Bars of the normalised return, a bar a split, with the interval of the policy's mean."""
         rows = self.rows()
-        figure = Figure(figsize=(8, 1.6 + 0.35 * len(rows)), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(8.0, 1.6 + 0.35 * len(rows), layout="constrained")
         axes = figure.subplots()
         for place, (row, found) in enumerate(zip(rows, (*self.train, *self.test), strict=True)):
             mean = row["return_normalised"]

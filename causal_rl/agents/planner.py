@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from causal_rl.envs import SCMEnvSpec
 
@@ -60,6 +59,8 @@ class SCMPlanner:
         self.horizon = horizon
         self.actions = spec.interventions.all_actions()
         self._do_mask, self._do_value, self._cost = spec.action_tables.decode(self.actions)
+        from scipy.stats import qmc
+
         points = qmc.Sobol(horizon * spec.scm.n, rng=np.random.default_rng(seed)).random(samples)
         # Scrambled points may touch 0, where unbounded noise has no finite value.
         uniform = np.clip(points, 1e-9, 1 - 1e-9).reshape(samples, horizon, spec.scm.n)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
 from causal_rl.agents.evaluation import Yardsticks
 from causal_rl.files import atomic_open
 from causal_rl.graphs import CausalGraph
+from causal_rl.graphs.drawing import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # (column title, metric) of the graph table.
 _GRAPH_SCORES = (
@@ -124,8 +125,7 @@ def plot_learning_curve(
     Returns:
         A figure of two panels.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 4.0, layout="constrained")
     left, right = figure.subplots(1, 2)
     for tag, label, style in (
         ("rollout/ep_rew_mean", "training episodes (exploring policy)", "C0-"),
@@ -163,6 +163,8 @@ def plot_learning_curve(
     right.yaxis.get_major_locator().set_params(integer=True)
     right.legend(fontsize=8)
     if log_steps:
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
         for axis in (left.xaxis, right.xaxis):
             axis.axes.set_xscale("log")
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

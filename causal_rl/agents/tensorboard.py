@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from torch.utils.tensorboard.writer import SummaryWriter
-
 from causal_rl.graphs import CausalGraph
 
 LOG_FOLDER = "tensorboard"
@@ -24,6 +22,8 @@ class RunLogger:
     """
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
         purge = first_step + 1 if first_step else None
         self._writer = SummaryWriter(str(folder / LOG_FOLDER), purge_step=purge)
 

@@ -10,11 +10,9 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -36,6 +34,9 @@ from causal_rl.benchmarks.report import (
 from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
 from causal_rl.benchmarks.store import ResultStore, to_csv
 from causal_rl.files import atomic_write_text, sole_writer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUMMARY_FILE = "summary.csv"
 DEFAULT_ROOT = Path("results")
@@ -235,7 +236,9 @@ def _write_results(
     options: Mapping[str, Any],
 ) -> Findings:
     """Everything but the rows themselves, all computed from the rows."""
-    # Here, since it loads torch, which a worker whose cells need none should not wait for.
+    # Here, since they load torch and matplotlib, which a worker need not wait for.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from causal_rl.agents import save_figure
 
     parameters = dict.fromkeys(key for cell in cells for key in cell.parameters)

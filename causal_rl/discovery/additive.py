@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 Array = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ class AdditiveModels:
             block = slice(index * width, (index + 1) * width)
             lost = float(weights[block] @ np.linalg.solve(inverse[block, block], weights[block]))
             ratio = max(lost, 0.0) / own / (left / spare)
-            result[index] = f_distribution.sf(ratio, own, spare)
+            result[index] = fdtrc(own, spare, ratio)
         return result
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
@@ -201,12 +201,14 @@ def correlated(rows: Rows, alpha: float) -> BoolMatrix:
         values = rows.current[~rows.do_target[:, j]]
         if len(values) < 5:
             continue
+        from scipy.stats import rankdata
+
         ranks = rankdata(values, axis=0)
         ranks -= ranks.mean(axis=0)
         size = np.sqrt((ranks**2).sum(axis=0))
         # A column that is constant in these rows is correlated with nothing.
         r = (ranks.T @ ranks[:, j]) / np.where(size > 0, size * max(float(size[j]), 1e-300), np.inf)
         z = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)) * np.sqrt(len(values) - 3)
-        found[:, j] = np.abs(z) > norm.isf(alpha / 2)
+        found[:, j] = np.abs(z) > -ndtri(alpha / 2)
     np.fill_diagonal(found, False)
     return found

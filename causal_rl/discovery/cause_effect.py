@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from causal_rl.discovery.kernel_evidence import KernelEvidence
 from causal_rl.discovery.options import check_choice
@@ -68,7 +68,9 @@ def _evidence_ranks(x: Array, y: Array) -> float:
 
 
 def _normal_scores(x: Array) -> Array:
-    return np.asarray(norm.ppf((rankdata(x) - 0.5) / len(x)))
+    from scipy.stats import rankdata
+
+    return np.asarray(ndtri((rankdata(x) - 0.5) / len(x)))
 
 
 def _unit(x: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from causal_rl.discovery.basis import BASIS_SIZE
 from causal_rl.discovery.gram import GramStore
@@ -94,7 +94,7 @@ def do_shifts(
             gained = np.clip(gained, 0.0, total)
             noise = np.maximum(total - gained, 1e-12 * np.maximum(total, 1e-300)) / freedom
             ratio = gained / len(used) / noise
-            p = np.minimum(1.0, len(tests) * f_distribution.sf(ratio, len(used), freedom))
+            p = np.minimum(1.0, len(tests) * fdtrc(len(used), freedom, ratio))
             share = np.where(alive, (gained - len(used) * noise) / np.maximum(total, 1e-300), 0.0)
             p_value[i] = np.where(alive, np.minimum(p_value[i], p), p_value[i])
             effect[i] = np.maximum(effect[i], share)

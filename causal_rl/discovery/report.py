@@ -12,15 +12,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.discovery.assumptions import assumptions
 from causal_rl.discovery.discover import Discovery
 from causal_rl.graphs import CausalGraph, PartialGraph
+from causal_rl.graphs.drawing import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = (
     "parent",
@@ -122,14 +125,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 def _draw(graph: CausalGraph | PartialGraph, path: Path) -> None:
     whole = graph.contemporaneous if isinstance(graph, CausalGraph) else graph.skeleton
-    figure = graph.plot().figure if whole.sum() <= MOST_ARROWS else _dots(graph, whole)
-    if isinstance(figure, Figure):
+    few = whole.sum() <= MOST_ARROWS
+    figure = graph.plot().get_figure(root=True) if few else _dots(graph, whole)
+    if figure is not None:
         figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def _dots(graph: CausalGraph | PartialGraph, edges: NDArray[np.bool_]) -> Figure:
     """A dot an edge, for graphs whose arrows would take minutes and show nothing."""
-    figure = Figure(figsize=(8.0, 8.0), layout="constrained")
+    figure = new_figure(8.0, 8.0, layout="constrained")
     axes = figure.subplots()
     axes.imshow(edges, cmap="Greys", interpolation="nearest", aspect="equal")
     axes.set(

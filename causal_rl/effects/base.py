@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from causal_rl.catalogue import signature_options
 from causal_rl.discovery import GraphLearner
@@ -202,7 +202,7 @@ class EffectEstimator(ABC):
         if self._no_effect:
             return 0.0, 0.0
         center = self._ate(self._rows()[0] if rows is None else rows, t0, t1)
-        half = float(norm.ppf(0.5 + level / 2)) * self._standard_error(rows, t0, t1, draws)
+        half = float(ndtri(0.5 + level / 2)) * self._standard_error(rows, t0, t1, draws)
         return center - half, center + half
 
     @abstractmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from causal_rl.effects.analysis import EffectAnalysis
 from causal_rl.effects.overlap import BALANCED, EXTREME
@@ -84,8 +83,9 @@ def draw_graph(found: EffectAnalysis, path: Path) -> None:
         ],
         loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=3, frameon=False, fontsize=9,
     )  # fmt: skip
-    if isinstance(axes.figure, Figure):
-        axes.figure.savefig(path, dpi=120, bbox_inches="tight")
+    figure = axes.get_figure(root=True)
+    if figure is not None:
+        figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def draw_overlap(found: EffectAnalysis, path: Path) -> None:

@@ -217,12 +217,14 @@ def panel_size(n: int) -> float:
     return max(4.6, 0.27 * n)
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = None
+) -> Figure:
     """An empty white figure on a canvas without a display, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

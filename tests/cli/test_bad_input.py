@@ -220,3 +220,13 @@ def test_a_traceback_can_be_asked_for(monkeypatch):
     monkeypatch.setenv("CAUSAL_RL_TRACEBACK", "1")
     with pytest.raises(ValueError, match="steps"):
         run("train", "--steps=0")
+
+
+def test_the_program_starts_without_what_only_some_of_it_needs():
+    code = (
+        "import sys, causal_rl.cli\n"
+        "slow = {'matplotlib', 'scipy.stats', 'tensorboard', 'sklearn', 'pandas', 'econml'}\n"
+        "sys.exit(', '.join(slow & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +72,8 @@ def noise_points(samples: int, steps: int, n: int, seed: int) -> Floats:
         raise ValueError(f"samples must be a power of two, got {samples!r}")
     if samples & (samples - 1):
         raise ValueError(f"samples must be a power of two, got {samples}")
+    from scipy.stats import qmc
+
     points = qmc.Sobol(steps * n, rng=np.random.default_rng(seed)).random(samples)
     strata = np.minimum(np.floor(points * samples), samples - 1)
     middles = ((strata + 0.5) / samples).reshape(samples, steps, n)

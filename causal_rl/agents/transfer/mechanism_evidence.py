@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
 
 from causal_rl.discovery import Transitions
 from causal_rl.graphs import CausalGraph, topological_order
@@ -165,8 +165,10 @@ class FittedSCM:
             raise ValueError(f"samples must be a power of two, at least 2, got {samples}")
         self.evidence, self.curved = evidence, curved
         self._order = topological_order(evidence.now != 0)
+        from scipy.stats import qmc
+
         points = qmc.Sobol(evidence.n, rng=np.random.default_rng(seed)).random(samples // 2)
-        half = norm.ppf(points.clip(1e-9, 1 - 1e-9))[:, None]
+        half = ndtri(points.clip(1e-9, 1 - 1e-9))[:, None]
         scale = evidence.residual if curved else evidence.linear_residual
         self._noise = np.concatenate([half, -half]) * scale
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from causal_rl.agents.evaluation import Controller
 from causal_rl.agents.transfer.do_prediction import DoPredictor
@@ -111,7 +111,7 @@ def greedy_controller(spec: SCMEnvSpec, predict: Prediction, *, points: int = 8)
     actions = spec.interventions.all_actions()
     masks, values, cost = spec.action_tables.decode(actions)
     count = len(actions)
-    quantiles = norm.ppf((np.arange(points) + 0.5) / points)
+    quantiles = ndtri((np.arange(points) + 0.5) / points)
 
     def control(observation: NDArray[np.floating], state: NDArray[np.float64]) -> NDArray[np.int64]:
         previous = np.repeat(np.asarray(observation, dtype=np.float64), count, axis=0)
