@@ -37,6 +37,7 @@ SEEDS = 20
 NEEDED_GRAPHS = 30
 RMSE_MARK = 0.30
 ENCODER: Mapping[str, Any] = {"steps": 600, "learning_rate": 0.02, "embed_dim": 32}
+NETWORK_STEPS = 800
 SMOKE_ENCODER: Mapping[str, Any] = {**ENCODER, "steps": 20, "embed_dim": 8}
 SMOKE_LEARNER: Mapping[str, Any] = {"inducing": 16, "starts": 1, "refined": 1}
 
@@ -49,6 +50,7 @@ def grid(seeds: int, smoke: bool) -> list[Cell]:
         "variables": 6 if smoke else VARIABLES,
         "fresh": FRESH,
         **{f"encoder.{k}": v for k, v in (SMOKE_ENCODER if smoke else ENCODER).items()},
+        "networks.steps": 20 if smoke else NETWORK_STEPS,
         **{f"learner.{k}": v for k, v in (learner | dict(SMOKE_LEARNER if smoke else {})).items()},
     }
     kinds = STRUCTURES[1:] if smoke else STRUCTURES
@@ -77,7 +79,8 @@ def run(cell: Cell) -> Outcome:
     twins = world.twins(settings["rows"], rng)
     test, treated = twins.table, twins.table[:, world.treatment] == 1
     truth = np.where(treated, twins.y0, twins.y1)
-    options = {"seed": seed, "encoder": cell.part("encoder"), "learner": cell.part("learner")}
+    parts = {name: cell.part(name) for name in ("encoder", "learner", "networks")}
+    options: dict[str, Any] = {"seed": seed, **parts}
     group = GROUPS[str(where["methods"])]
     answers, learned = group.answer(world, train, test, options)
     figures: Row = {"edges": int(world.adjacency.sum()), "ate": float(np.mean(twins.y1 - twins.y0))}

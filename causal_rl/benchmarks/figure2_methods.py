@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from causal_rl.benchmarks.treatment_worlds import OUTCOME, TREATMENT, TreatmentWorld
 from causal_rl.discovery import make_learner
-from causal_rl.effects import counterfactual, fit_scm, make_estimator
+from causal_rl.effects import EffectEstimator, counterfactual, fit_scm, make_estimator
 from causal_rl.errors import import_extra
 from causal_rl.graphs import CausalGraph
 
@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 LEARNER = "gp-network"
 
 NO_CHANGE, RIDGE, RIDGE_ROLES = "no change", "t-ridge", "t-ridge, roles known"
+NETWORKS = ("cevae", "site", "dragonnet")
 REGRESSION, RESIDUAL = "transformer", "transformer + abduction"
 MASKED = "oracle mask + abduction"
 ORACLE_FIT, ORACLE_ENCODER = "fit_scm, true graph", "encoder, true graph"
@@ -89,16 +90,35 @@ class Group:
 def _plain(
     world: TreatmentWorld, train: Array, test: Array, settings: Mapping[str, Any]
 ) -> tuple[Answers, None]:
-    flipped = 1.0 - 2.0 * test[:, world.treatment]
     answers = {NO_CHANGE: Answer(test[:, world.outcome].copy())}
-    roles = {RIDGE: world.covariates, RIDGE_ROLES: world.unaffected}
-    for name, columns in roles.items():
-        estimator = make_estimator("t-learner", regressor="ridge", seed=settings["seed"])
-        arms = train[:, world.treatment].astype(np.int64)
-        estimator.fit(train[:, columns], arms, train[:, world.outcome])
-        moved = flipped * estimator.effect(test[:, columns])
-        answers[name] = Answer(test[:, world.outcome] + moved)
+    for name, columns in {RIDGE: world.covariates, RIDGE_ROLES: world.unaffected}.items():
+        ridge = make_estimator("t-learner", regressor="ridge", seed=settings["seed"])
+        answers[name] = _moved(ridge, columns, world, train, test)
     return answers, None
+
+
+def _networks(
+    world: TreatmentWorld, train: Array, test: Array, settings: Mapping[str, Any]
+) -> tuple[Answers, None]:
+    answers = {}
+    for name in NETWORKS:
+        network = make_estimator(name, seed=settings["seed"], **settings["networks"])
+        answers[name] = _moved(network, world.covariates, world, train, test)
+    return answers, None
+
+
+def _moved(
+    estimator: EffectEstimator,
+    columns: list[int],
+    world: TreatmentWorld,
+    train: Array,
+    test: Array,
+) -> Answer:
+    """The outcome plus or minus the effect told from some columns."""
+    arms = train[:, world.treatment].astype(np.int64)
+    estimator.fit(train[:, columns], arms, train[:, world.outcome])
+    flipped = 1.0 - 2.0 * test[:, world.treatment]
+    return Answer(test[:, world.outcome] + flipped * estimator.effect(test[:, columns]))
 
 
 def _transformers(
@@ -232,6 +252,14 @@ GROUPS: Mapping[str, Group] = {
             RIDGE_ROLES: "the same on the columns that the treatment does not reach (told)",
         },
         _plain,
+    ),
+    "networks": Group(
+        {
+            "cevae": "the outcome plus or minus the effect by CEVAE on all other columns",
+            "site": "the same by SITE",
+            "dragonnet": "the same by DragonNet, which is CausalBERT without its text encoder",
+        },
+        _networks,
     ),
     "transformer": Group(
         {
