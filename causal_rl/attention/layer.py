@@ -107,23 +107,9 @@ class CausalAttention(nn.Module):
 
         split = self.qkv(x).view(batch, n, 3, self.num_heads, self.head_dim)
         q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
-        drop = self.dropout if self.training else 0.0
-        add = mask.add
-        if add is not None and add.dtype != q.dtype:  # autocast
-            add = add.to(q.dtype)
-        if mask.multiply is None and not need_weights:
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=add, dropout_p=drop)
-            return self._project(mixed)
-
-        scores = (q * self.head_dim**-0.5) @ k.transpose(-1, -2)
-        if mask.multiply is not None:
-            scores = scores * mask.multiply
-        if add is not None:
-            scores = scores + add
-        weights = scores.softmax(-1)
-        dropped = functional.dropout(weights, drop) if drop else weights
-        out = self._project(dropped.to(v.dtype) @ v)
-        return (out, weights) if need_weights else out
+        mixed, weights = self._mix(q, k, v, mask, need_weights)
+        out = self._project(mixed)
+        return out if weights is None or not need_weights else (out, weights)
 
     def prepare(self, graph: Graph) -> PreparedMask:
         """Check and convert a graph once for many calls.
@@ -154,6 +140,42 @@ class CausalAttention(nn.Module):
         return prepare_mask(
             graph, self.modulation, dtype=like.dtype, device=like.device, log_floor=self.log_floor
         )
+
+    def _mix(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: PreparedMask, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Values mixed by the weights, all (B, H, n, D), and the weights if they were computed."""
+        drop = self.dropout if self.training else 0.0
+        if self._is_plain(mask) and not need_weights:
+            add = mask.add
+            if add is not None and add.dtype != q.dtype:  # autocast
+                add = add.to(q.dtype)
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=add, dropout_p=drop)
+            return mixed, None
+        weights = self._weights(q, k, mask)
+        dropped = functional.dropout(weights, drop) if drop else weights
+        return dropped.to(v.dtype) @ v, weights
+
+    def _is_plain(self, mask: PreparedMask) -> bool:
+        """Whether the weights are softmax(A + mask), which the fused kernel computes."""
+        return mask.multiply is None
+
+    def _weights(self, q: Tensor, k: Tensor, mask: PreparedMask) -> Tensor:
+        """The weights (B, H, n, n) of heads (B, H, n, D): the place where variants differ."""
+        scores = self._modulate(self._scores(q, k), mask)
+        if mask.add is not None:
+            scores = scores + mask.add.to(scores.dtype)
+        weights: Tensor = scores.softmax(-1)
+        return weights
+
+    def _modulate(self, scores: Tensor, mask: PreparedMask) -> Tensor:
+        """What is multiplied with A, before anything is added."""
+        return scores if mask.multiply is None else scores * mask.multiply
+
+    def _scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """A = Q K^T / sqrt(d)."""
+        scores: Tensor = (q * self.head_dim**-0.5) @ k.transpose(-1, -2)
+        return scores
 
     def _project(self, mixed: Tensor) -> Tensor:
         """Join the heads (B, H, n, D) -> (B, n, E) and apply the output projection."""

@@ -8,6 +8,7 @@ cast), so that a caller whose graph stays the same pays for it once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -34,8 +35,9 @@ class PreparedMask:
     Attributes:
         modulation: which of ``MODULATIONS`` it was prepared for.
         n: number of variables.
-        add: float (n, n) or (B, 1, n, n), added to the scaled scores; ``hard`` and ``log``.
-        multiply: float (n, n) or (B, 1, n, n), multiplied with the scaled scores; ``scale``.
+        add: float (n, n), (B, 1, n, n) or (B, H, n, n), added to the scaled scores; ``hard`` and
+            ``log``.
+        multiply: the same shapes, multiplied with the scaled scores; ``scale``.
     """
 
     modulation: Modulation
@@ -62,32 +64,33 @@ def check_modulation(modulation: str) -> Modulation:
     return modulation
 
 
-def as_graph(graph: Graph) -> Tensor:
+def as_graph(graph: Graph, *, heads: bool = False) -> Tensor:
     """Return a graph as a tensor after checking type and shape (not the entries).
 
     Args:
         graph: (n, n) or (B, n, n), bool, integer or float; a tensor, or an array, which is copied.
+        heads: whether (B, H, n, n), a graph for each head, is allowed too.
 
     Returns:
         The graph as a tensor; the very object if it was one.
 
     Raises:
         TypeError: neither a tensor nor an array, or neither bool nor real.
-        ValueError: not square, or not of two or three axes, or without variables.
+        ValueError: not square, or not of so many axes, or without variables.
     """
+    most = 4 if heads else 3
+    shapes = "(n, n), (B, n, n) or (B, H, n, n)" if heads else "(n, n) or (B, n, n)"
     if isinstance(graph, np.ndarray):
         if graph.dtype.kind not in "biuf":
             raise TypeError(f"graph: dtype {graph.dtype}; allowed: bool, integer or float")
         graph = torch.from_numpy(np.array(graph))
     if not isinstance(graph, Tensor):
-        raise TypeError(
-            f"graph: {type(graph).__name__}; allowed: a tensor or array (n, n) or (B, n, n)"
-        )
+        raise TypeError(f"graph: {type(graph).__name__}; allowed: a tensor or array {shapes}")
     if graph.is_complex():
         raise TypeError(f"graph: dtype {graph.dtype}; allowed: bool, integer or float")
-    if graph.ndim not in (2, 3) or graph.shape[-1] != graph.shape[-2] or 0 in graph.shape:
+    if not 2 <= graph.ndim <= most or graph.shape[-1] != graph.shape[-2] or 0 in graph.shape:
         raise ValueError(
-            f"graph: shape {tuple(graph.shape)}; allowed: (n, n) or (B, n, n) with n >= 1, B >= 1"
+            f"graph: shape {tuple(graph.shape)}; allowed: {shapes} with n >= 1, B >= 1"
         )
     return graph
 
@@ -110,7 +113,7 @@ def attention_mask(graph: Graph) -> Tensor:
         ValueError: its shape is not square, or it holds NaN or infinity.
     """
     graph = as_graph(graph)
-    _check_entries(graph)
+    check_entries(graph)
     return _turn(graph)
 
 
@@ -121,6 +124,8 @@ def prepare_mask(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
     log_floor: float = LOG_FLOOR,
+    share: float = 1.0,
+    heads: bool = False,
 ) -> PreparedMask:
     """Do all work that depends on the graph alone.
 
@@ -136,6 +141,10 @@ def prepare_mask(
     * ``scale``: softmax(A * M), the paper's product, kept for the ablation. It does NOT mask: a
       score of 0 still gets weight exp(0), and a negative strength turns the preference round.
 
+    With ``share`` s below 1 the graph is only partly applied: M gives way to 1 - s + s M (``hard``:
+    of the 0/1 indicator, with softmax(A + log(1 - s + s M)); ``log``: of |M|), which is all ones,
+    plain attention, at s = 0 and the three formulas above at s = 1.
+
     A full graph (all M equal to 1, and no gradient wanted) leaves no mask, so that attention runs
     without one. Reading the entries synchronises a GPU: prepare once where speed counts.
 
@@ -145,37 +154,47 @@ def prepare_mask(
         dtype: float dtype of the scores.
         device: device of the scores; None keeps the graph's.
         log_floor: eps of ``log``, in (0, 1).
+        share: s, how much of the graph is applied, in [0, 1].
+        heads: whether ``graph`` may also be (B, H, n, n), one for each head.
 
     Returns:
         The mask to pass to :class:`~causal_rl.attention.CausalAttention` in place of the graph.
 
     Raises:
         TypeError: the graph is no tensor or array of a real dtype, or ``dtype`` is no float.
-        ValueError: unknown modulation; ``log_floor`` outside (0, 1); the graph is not square, or
-            holds NaN or infinity, or for ``log`` a strength outside [-1, 1].
+        ValueError: unknown modulation; ``log_floor`` outside (0, 1) or ``share`` outside [0, 1];
+            the graph is not square, or holds NaN or infinity, or for ``log`` a strength outside
+            [-1, 1].
     """
     modulation = check_modulation(modulation)
     check_log_floor(log_floor)
     if not dtype.is_floating_point:
         raise TypeError(f"dtype: {dtype}; allowed: a floating point dtype")
-    graph = as_graph(graph)
-    _check_entries(graph, limit=1.0 if modulation == "log" else None)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"share: {share!r}; allowed: a number in [0, 1]")
+    graph = as_graph(graph, heads=heads)
+    check_entries(graph, limit=1.0 if modulation == "log" else None)
     n = graph.shape[-1]
     if modulation == "hard":
         seen = _turn(graph if graph.dtype == torch.bool else graph.detach() != 0)
-        if bool(seen.all()):
+        if share == 0.0 or bool(seen.all()):
             return PreparedMask("hard", n)
-        bias = torch.where(seen, 0.0, -torch.inf).to(device=device, dtype=dtype)
-        return PreparedMask("hard", n, add=_heads(bias))
+        unseen = math.log1p(-share) if share < 1.0 else -math.inf
+        bias = torch.where(seen, 0.0, unseen).to(device=device, dtype=dtype)
+        return PreparedMask("hard", n, add=for_heads(bias))
     strengths = _turn(graph.to(device=device, dtype=dtype))
     if modulation == "log":
         # Not abs(): its gradient at 0 is 0, and an edge of strength 0 could never come back.
         strengths = torch.where(strengths < 0, -strengths, strengths)
+    if share < 1.0:
+        strengths = 1.0 - share + share * strengths
     if not strengths.requires_grad and bool((strengths == 1).all()):
         return PreparedMask(modulation, n)
     if modulation == "log":
-        return PreparedMask("log", n, add=_heads((log_floor + (1 - log_floor) * strengths).log()))
-    return PreparedMask("scale", n, multiply=_heads(strengths))
+        return PreparedMask(
+            "log", n, add=for_heads((log_floor + (1 - log_floor) * strengths).log())
+        )
+    return PreparedMask("scale", n, multiply=for_heads(strengths))
 
 
 def check_log_floor(log_floor: float) -> None:
@@ -197,13 +216,21 @@ def _turn(graph: Tensor) -> Tensor:
     return graph.transpose(-1, -2).masked_fill(eye, 1)
 
 
-def _heads(mask: Tensor) -> Tensor:
-    """Give a batch of masks an axis for the heads."""
-    return mask if mask.ndim == 2 else mask.unsqueeze(1)
+def for_heads(mask: Tensor) -> Tensor:
+    """Give a batch of masks (B, n, n) an axis for the heads: (B, 1, n, n)."""
+    return mask.unsqueeze(1) if mask.ndim == 3 else mask
 
 
-def _check_entries(graph: Tensor, limit: float | None = None) -> None:
-    """Raise ValueError for NaN, infinity, or an entry beyond ``limit`` in absolute value."""
+def check_entries(graph: Tensor, limit: float | None = None) -> None:
+    """Refuse NaN, infinity, and entries beyond a limit.
+
+    Args:
+        graph: of any shape.
+        limit: largest absolute value allowed; any finite one if None.
+
+    Raises:
+        ValueError: an entry is none of the allowed; the message names the first.
+    """
     if graph.dtype == torch.bool:
         return
     # One pass finds all three faults: NaN propagates through aminmax.
