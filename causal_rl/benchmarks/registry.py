@@ -20,6 +20,7 @@ _MODULES = {
     "graph-recovery": "causal_rl.benchmarks.graph_recovery",
     "agent-proxy": "causal_rl.benchmarks.agent_proxy",
     "attention": "causal_rl.benchmarks.attention",
+    "ecam-overhead": "causal_rl.benchmarks.ecam_overhead",
     "env-speed": "causal_rl.benchmarks.env_speed",
     "theorem-4": "causal_rl.benchmarks.theorem_expressivity",
     "theorem-5": "causal_rl.benchmarks.theorem_samples",

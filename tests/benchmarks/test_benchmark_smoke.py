@@ -31,6 +31,7 @@ PICTURES = {
     "graph-recovery": {"recovery.png", "rows.png"},
     "agent-proxy": {"shifts.png"},
     "attention": {"cost.png"},
+    "ecam-overhead": {"overhead.png"},
     "env-speed": {"speed.png"},
     "train-speed": {"train_speed.png"},
     "theorem-4": {"error.png"},
@@ -63,7 +64,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 PEERS_NEEDED = ("table1", "known-interventions", "graph-recovery", "world-recovery")
 # The loops that they run have tests of their own.
-SLOW = ("bridges", "train-speed", "counterfactual-speed")
+SLOW = ("bridges", "train-speed", "counterfactual-speed", "ecam-overhead")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,8 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pytest.skip("needs the extra 'effects'")
     if name == "counterfactual-speed" and importlib.util.find_spec("dowhy") is None:
         pytest.skip("needs the extra 'effects'")
+    if name == "ecam-overhead" and importlib.util.find_spec("transformers") is None:
+        pytest.skip("needs the extra 'transformers'")
     if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
         pytest.skip("needs the extra 'peers'")
     if name in ("bridges", "train-speed"):
