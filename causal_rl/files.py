@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +43,25 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_torch(path: str | os.PathLike[str]) -> Any:
+    """Read what torch saved: tensors and plain values; nothing in the file is executed.
+
+    Args:
+        path: a file of ``torch.save``.
+
+    Raises:
+        OSError: it cannot be read, is no such file, or holds other objects.
+    """
+    import torch
+
+    if not zipfile.is_zipfile(path):
+        raise OSError(f"{os.fspath(path)!r} is no archive of torch")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise OSError(f"{os.fspath(path)!r} is no readable archive of torch") from error
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:

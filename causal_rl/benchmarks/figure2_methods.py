@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -225,11 +226,8 @@ def gcm_model(graph: CausalGraph, frame: Any, kind: str) -> Any:
         MissingExtraError: dowhy is not installed.
     """
     gcm = import_extra("dowhy.gcm", extra="effects")
-    networkx = import_extra("networkx", extra="effects")
     gcm.config.disable_progress_bars()
-    diagram = networkx.DiGraph()
-    diagram.add_nodes_from(graph.names)
-    diagram.add_edges_from((cause, effect) for _, cause, effect in graph.edges())
+    diagram = nx.DiGraph(graph.to_networkx())
     model = gcm.InvertibleStructuralCausalModel(diagram)
     make = {
         "linear": gcm.ml.create_linear_regressor,

@@ -156,15 +156,8 @@ def _compare(graph: CausalGraph, truth: CausalGraph) -> Row:
         "shd": graph.compare(truth).contemporaneous.shd,
         # No descendant of the treatment on a path to the outcome, or below one, is adjusted for.
         "clean": not chosen & set(needed.forbidden),
-        "valid": is_valid_adjustment(_networkx(truth), TREATMENT, OUTCOME, chosen),
+        "valid": is_valid_adjustment(nx.DiGraph(truth.to_networkx()), TREATMENT, OUTCOME, chosen),
     }
-
-
-def _networkx(graph: CausalGraph) -> nx.DiGraph:
-    dag = nx.DiGraph()
-    dag.add_nodes_from(graph.names)
-    dag.add_edges_from((cause, effect) for _, cause, effect in graph.edges())
-    return dag
 
 
 def _run_real(cell: Cell) -> Outcome:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks.static_models import Structure, draw_structure
-from causal_rl.graphs import CausalGraph, topological_order
+from causal_rl.graphs import CausalGraph, reachability, topological_order
 from causal_rl.scm import SCM, Categorical, Gaussian, Mechanism, Variable, affine
 from causal_rl.scm.mechanisms import ColumnMechanism
 
@@ -284,7 +284,4 @@ def _edge_sum(
 
 def _reach(adjacency: BoolMatrix) -> BoolMatrix:
     """``(d, d)`` [i, j] true if a directed path of at least one edge leads from i to j."""
-    reach = adjacency.copy()
-    for k in range(len(reach)):
-        reach |= reach[:, k : k + 1] & reach[k : k + 1, :]
-    return reach
+    return reachability(adjacency) & ~np.eye(len(adjacency), dtype=np.bool_)

@@ -11,8 +11,6 @@ variables permutes the answer.
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from causal_rl.discovery.amortised_pairs import (
     feed_forward,
     standardised,
 )
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_torch
 
 #: Standardised values beyond this are cut off.
 _LARGEST = 6.0
@@ -249,10 +247,8 @@ def read_payload(path: str | os.PathLike[str], form: str, what: str) -> dict[str
     if not Path(path).is_file():
         raise ValueError(f"checkpoint must be {what}, got {shown}, which is no file")
     try:
-        if not zipfile.is_zipfile(path):
-            raise OSError("no archive of torch")
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+        payload = read_torch(path)
+    except OSError as error:
         raise ValueError(f"checkpoint must be {what}; {shown} cannot be read as one") from error
     if not isinstance(payload, dict) or payload.get("format") != form:
         raise ValueError(f"checkpoint must be {what}; {shown} is another file")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from causal_rl.discovery import GraphLearner
 from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.propensity import fit_propensity
 from causal_rl.effects.regressors import REGRESSORS, fit_regressor
-from causal_rl.graphs import CausalGraph
 
 
 class AIPW(EffectEstimator):
@@ -25,10 +25,7 @@ class AIPW(EffectEstimator):
         regressor: of the outcomes: ``"ridge"`` or ``"boosting"``, see `fit_regressor`.
         folds: of the cross-fitting; no more than the rows of the smallest arm are made.
         clip: propensities below this count as this much.
-        graph: see `EffectEstimator`.
-        treatment: see `EffectEstimator`.
-        outcome: see `EffectEstimator`.
-        seed: of the folds.
+        **options: as in `EffectEstimator`; ``seed`` is of the folds.
 
     Attributes:
         scores_: ``(N, K)`` the scores of the rows of `fit`.
@@ -42,12 +39,9 @@ class AIPW(EffectEstimator):
         regressor: str = "ridge",
         folds: int = 5,
         clip: float = 0.01,
-        graph: CausalGraph | GraphLearner | str | None = None,
-        treatment: str = "t",
-        outcome: str = "y",
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(graph=graph, treatment=treatment, outcome=outcome, seed=seed)
+        super().__init__(**options)
         self.regressor = regressor
         self.folds = folds
         self.clip = clip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -230,10 +231,8 @@ class EffectEstimator(ABC):
         found = []
         for _ in range(draws):
             rows = np.concatenate([rng.choice(group, group.size) for group in groups])
-            other = type(self)(**self._options())
-            other.names_, other.n_arms_ = self.names_, self.n_arms_
-            other.graph_, other.adjustment_ = self.graph_, self.adjustment_
-            other._columns = self._columns
+            # Names, arms, graph and columns stay; what `_fit` finds is made anew.
+            other = copy.copy(self)
             other._fitted = (table[rows], arms[rows], outcomes[rows])
             other._fit(*other._fitted)
             found.append(other._ate(table[rows] if X is None else X, t0, t1))
@@ -306,6 +305,11 @@ class EffectEstimator(ABC):
         if self.adjustment_ is None:
             return list(range(len(self.names_)))
         return [self.names_.index(name) for name in self.adjustment_.covariates]
+
+
+def some_column(X: Array) -> Array:
+    """The columns ``(N, p)``; one of zeros where there is none and a model needs an input."""
+    return X if X.shape[1] else np.zeros((len(X), 1))
 
 
 def read_arms(t: ArrayLike, rows: int) -> Treatments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,6 @@ from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.cina_dual import solve_dual
 from causal_rl.effects.cina_kernel import KERNELS, Kernel, gram_matrix, standardise
 from causal_rl.effects.cina_weights import BalancingWeights, normalise
-from causal_rl.graphs import CausalGraph
 
 _MOST_ROWS = 10_000
 
@@ -112,10 +112,7 @@ class CInA(BalancingEstimator):
             `BalancingWeights.imbalance` tell what was paid and got.
         kernel: what is balanced, see `gram_matrix`: "attention" (the paper's), "rbf", "linear"
             (means of the covariates alone).
-        graph: as in `EffectEstimator`.
-        treatment: as in `EffectEstimator`.
-        outcome: as in `EffectEstimator`.
-        seed: not used; nothing is drawn.
+        **options: as in `EffectEstimator`; nothing is drawn, so ``seed`` is not used.
     """
 
     def __init__(
@@ -123,12 +120,9 @@ class CInA(BalancingEstimator):
         *,
         penalty: float = 0.3,
         kernel: Kernel = "attention",
-        graph: CausalGraph | None = None,
-        treatment: str = "t",
-        outcome: str = "y",
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(graph=graph, treatment=treatment, outcome=outcome, seed=seed)
+        super().__init__(**options)
         self.penalty = penalty
         self.kernel: Kernel = kernel
 
@@ -157,10 +151,7 @@ class ZeroShotCInA(BalancingEstimator):
     Args:
         checkpoint: file of `ZeroShotBalancer.save`; it must be given.
         device: of torch.
-        graph: as in `EffectEstimator`.
-        treatment: as in `EffectEstimator`.
-        outcome: as in `EffectEstimator`.
-        seed: not used; nothing is drawn.
+        **options: as in `EffectEstimator`; nothing is drawn, so ``seed`` is not used.
     """
 
     def __init__(
@@ -168,12 +159,9 @@ class ZeroShotCInA(BalancingEstimator):
         *,
         checkpoint: str | PathLike[str] | None = None,
         device: str = "cpu",
-        graph: CausalGraph | None = None,
-        treatment: str = "t",
-        outcome: str = "y",
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(graph=graph, treatment=treatment, outcome=outcome, seed=seed)
+        super().__init__(**options)
         self.checkpoint = checkpoint
         self.device = device
 

@@ -14,13 +14,10 @@ Trained on many simulated data sets by the duality gap of its weights, which nee
 from __future__ import annotations
 
 import math
-import pickle
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +26,7 @@ from torch import Tensor, nn
 from causal_rl.discovery.network_options import check_device
 from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.cina_families import DataFamily
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_torch
 
 _FORMAT = "causal_rl.cina-zero-shot/1"
 _ROW_FEATURES = 7
@@ -138,10 +135,8 @@ class ZeroShotBalancer(nn.Module):
         if not Path(path).is_file():
             raise ValueError(f"checkpoint must be a saved network, got {str(path)!r}: no file")
         try:
-            if not zipfile.is_zipfile(path):
-                raise OSError("no archive of torch")
-            payload: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+            payload = read_torch(path)
+        except OSError as error:
             raise ValueError(f"checkpoint {str(path)!r} is no readable file of torch") from error
         if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
             raise ValueError(f"checkpoint {str(path)!r} is no zero-shot network ({_FORMAT})")

@@ -103,9 +103,7 @@ def find_adjustment(graph: CausalGraph, treatment: str, outcome: str) -> Adjustm
         raise ValueError("graph has lagged edges; effects of tables take a graph without them")
     if not graph.is_acyclic:
         raise ValueError("graph has a cycle; effects take an acyclic graph")
-    dag = nx.DiGraph()
-    dag.add_nodes_from(graph.names)
-    dag.add_edges_from((cause, effect) for _, cause, effect in graph.edges())
+    dag = nx.DiGraph(graph.to_networkx())
     observed = {n for n, kind in zip(graph.names, graph.kinds, strict=True) if kind != "hidden"}
     return _choose(dag, treatment, outcome, observed)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from causal_rl.discovery.network_options import check_device
 from causal_rl.discovery.options import check_integer, check_number
-from causal_rl.effects.base import Array, EffectEstimator, Treatments
+from causal_rl.effects.base import Array, EffectEstimator, Treatments, some_column
 
 # Share of every arm's rows that is held out, steps between two looks at it, and the least rows
 # that are worth holding out.
@@ -96,7 +96,7 @@ class NetworkEstimator(EffectEstimator):
         """A new network for these standardised rows; torch's own generator is seeded."""
 
     def _fit(self, X: Array, t: Treatments, y: Array) -> None:
-        X = _some_column(X)
+        X = some_column(X)
         self._centre, spread = X.mean(axis=0), X.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
         self._level, self._scale = float(y.mean()), float(y.std()) or 1.0
@@ -111,17 +111,12 @@ class NetworkEstimator(EffectEstimator):
 
     @torch.no_grad()
     def _outcomes(self, X: Array) -> Array:
-        rows = self._tensor((_some_column(X) - self._centre) / self._spread)
+        rows = self._tensor((some_column(X) - self._centre) / self._spread)
         found = torch.cat([self._network.outcomes(part) for part in torch.split(rows, 4096)])
         return found.double().cpu().numpy() * self._scale + self._level
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self.device)
-
-
-def _some_column(X: Array) -> Array:
-    """With nothing to adjust for, networks still read a column: a constant one."""
-    return X if X.shape[1] else np.zeros((len(X), 1))
 
 
 def _held(t: Treatments, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

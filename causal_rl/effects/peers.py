@@ -6,13 +6,15 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from causal_rl.discovery.options import check_integer
-from causal_rl.effects.base import Array, EffectEstimator, Treatments
+from causal_rl.effects.base import Array, EffectEstimator, Treatments, some_column
 from causal_rl.errors import import_extra
 
 # econml tells intervals; base builds them from a standard error. Any level would do.
-_TAIL, _QUANTILE = 0.1, 1.6448536269514722
+_TAIL = 0.1
+_QUANTILE = float(ndtri(1.0 - _TAIL / 2.0))
 _LEAST_PROPENSITY = 0.01
 
 
@@ -50,15 +52,15 @@ class EconmlEstimator(EffectEstimator):
                 scaling.StandardScaler(), linear.LogisticRegression(max_iter=1000)
             ),
         )
-        self._model.fit(y, t, X=_some_column(X))
+        self._model.fit(y, t, X=some_column(X))
 
     def _effect(self, X: Array, t0: int, t1: int) -> Array:
-        found = self._model.effect(_some_column(X), T0=t0, T1=t1)
+        found = self._model.effect(some_column(X), T0=t0, T1=t1)
         return np.asarray(found, dtype=np.float64).reshape(len(X))
 
     def _standard_error(self, X: Array | None, t0: int, t1: int, draws: int) -> float:
         rows = self._rows()[0] if X is None else X
-        low, high = self._model.ate_interval(_some_column(rows), T0=t0, T1=t1, alpha=_TAIL)
+        low, high = self._model.ate_interval(some_column(rows), T0=t0, T1=t1, alpha=_TAIL)
         return float(np.squeeze(high - low)) / (2.0 * _QUANTILE)
 
 
@@ -112,8 +114,3 @@ class DRLearner(EconmlEstimator):
             cv=self.folds,
             random_state=self.seed,
         )
-
-
-def _some_column(X: Array) -> Array:
-    """With nothing to adjust for, econml still needs a column: a constant one."""
-    return X if X.shape[1] else np.zeros((len(X), 1))

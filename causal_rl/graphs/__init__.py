@@ -7,6 +7,7 @@ from causal_rl.graphs.acyclicity import (
     h_logdet,
     h_logdet_torch,
     is_dag,
+    reachability,
     topological_order,
 )
 from causal_rl.graphs.causal_graph import CausalGraph
@@ -53,6 +54,7 @@ __all__ = [
     "precision_recall",
     "project_graph",
     "project_to_dag",
+    "reachability",
     "shd",
     "shd_lagged",
     "sid",

@@ -77,6 +77,30 @@ def topological_order(adjacency: ArrayLike) -> list[int]:
     return order
 
 
+def reachability(adjacency: BoolMatrix) -> BoolMatrix:
+    """Which variables lie on directed paths from which.
+
+    Args:
+        adjacency: (n, n) bool; cycles are legal.
+
+    Returns:
+        (n, n) bool, reflexive: [i, j] true if j = i or a directed path leads from i to j.
+    """
+    reached = adjacency | np.eye(len(adjacency), dtype=np.bool_)
+    while True:
+        further = bool_product(reached, reached)
+        if (further == reached).all():
+            return reached
+        reached = further
+
+
+def bool_product(a: BoolMatrix, b: BoolMatrix) -> BoolMatrix:
+    """(n, n) bool, [i, j] true if a[i, k] and b[k, j] for some k."""
+    # float32 counts are exact to 2^24 and run on BLAS, which boolean products do not.
+    result: BoolMatrix = a.astype(np.float32) @ b.astype(np.float32) > 0.5
+    return result
+
+
 def find_cycle(adjacency: ArrayLike) -> list[int] | None:
     """Find a shortest directed cycle.
 

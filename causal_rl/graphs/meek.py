@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from causal_rl.graphs.acyclicity import bool_product, reachability
 from causal_rl.graphs.adjacency import BoolMatrix
 from causal_rl.graphs.dag_extension import extend
 
@@ -60,7 +61,7 @@ def _one_by_one(directed: BoolMatrix, undirected: BoolMatrix) -> None:
     the rule applies to it then and no directed cycle is closed.
     """
     apart = _apart(directed | directed.T | undirected)
-    reach = _reach(directed)
+    reach = reachability(directed)
 
     def turn(a: int, b: int) -> bool:
         if not undirected[a, b] or reach[b, a]:
@@ -98,16 +99,6 @@ def _apart(joined: BoolMatrix) -> BoolMatrix:
     return apart
 
 
-def _reach(directed: BoolMatrix) -> BoolMatrix:
-    """(n, n) bool, [i, j] where a directed path leads from i to j, or i = j."""
-    reach = directed | np.eye(len(directed), dtype=bool)
-    while True:
-        further = _product(reach, reach)
-        if (further == reach).all():
-            return reach
-        reach = further
-
-
 def v_structures(adjacency: BoolMatrix) -> BoolMatrix:
     """The edges of a DAG that take part in a v-structure.
 
@@ -117,7 +108,7 @@ def v_structures(adjacency: BoolMatrix) -> BoolMatrix:
     Returns:
         (n, n) bool: i -> j is in it if j has another parent that is not adjacent to i.
     """
-    found: BoolMatrix = adjacency & _product(_apart(adjacency | adjacency.T), adjacency)
+    found: BoolMatrix = adjacency & bool_product(_apart(adjacency | adjacency.T), adjacency)
     return found
 
 
@@ -137,23 +128,17 @@ def cpdag_of_dag(adjacency: BoolMatrix) -> tuple[BoolMatrix, BoolMatrix]:
     return directed, undirected
 
 
-def _product(a: BoolMatrix, b: BoolMatrix) -> BoolMatrix:
-    # float32 counts are exact to 2^24 and run on BLAS, which boolean products do not.
-    result: BoolMatrix = a.astype(np.float32) @ b.astype(np.float32) > 0.5
-    return result
-
-
 def _rule_1(directed: BoolMatrix, undirected: BoolMatrix, apart: BoolMatrix) -> BoolMatrix:
-    return undirected & _product(directed.T, apart)
+    return undirected & bool_product(directed.T, apart)
 
 
 def _rule_2(directed: BoolMatrix, undirected: BoolMatrix, apart: BoolMatrix) -> BoolMatrix:
-    return undirected & _product(directed, directed)
+    return undirected & bool_product(directed, directed)
 
 
 def _rule_3(directed: BoolMatrix, undirected: BoolMatrix, apart: BoolMatrix) -> BoolMatrix:
     found = np.zeros_like(undirected)
-    for a, b in np.argwhere(undirected & (_product(undirected, directed))):
+    for a, b in np.argwhere(undirected & (bool_product(undirected, directed))):
         middle = np.flatnonzero(undirected[a] & directed[:, b])
         found[a, b] = apart[np.ix_(middle, middle)].any()
     return found
@@ -161,7 +146,7 @@ def _rule_3(directed: BoolMatrix, undirected: BoolMatrix, apart: BoolMatrix) -> 
 
 def _rule_4(directed: BoolMatrix, undirected: BoolMatrix, apart: BoolMatrix) -> BoolMatrix:
     found = np.zeros_like(undirected)
-    for a, b in np.argwhere(undirected & _product(undirected, apart)):
+    for a, b in np.argwhere(undirected & bool_product(undirected, apart)):
         first = np.flatnonzero(undirected[a] & apart[:, b])
         # a is adjacent to itself in no sense, so c = a is ruled out with the pairs apart.
         second = np.flatnonzero(~apart[a] & directed[:, b])

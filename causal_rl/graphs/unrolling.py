@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from causal_rl.graphs.acyclicity import reachability
 from causal_rl.graphs.causal_graph import CausalGraph
 
 
@@ -17,13 +18,7 @@ def within_step_reach(graph: CausalGraph) -> NDArray[np.bool_]:
     Returns:
         bool (n, n), reflexive: [i, j] true if j = i or there is a within-step path from i to j.
     """
-    reach = np.eye(graph.n, dtype=np.bool_)
-    step = reach | graph.contemporaneous
-    while True:
-        further = reach @ step
-        if (further == reach).all():
-            return reach
-        reach = further
+    return reachability(graph.contemporaneous)
 
 
 def one_step_graph(graph: CausalGraph) -> CausalGraph:

@@ -181,6 +181,9 @@ def test_posterior_average_of_a_clear_graph_is_the_estimate_under_it() -> None:
     )
     rest = shares.get((), 0.0) * (y[t == 1].mean() - y[t == 0].mean())
     assert found.ate() == pytest.approx(alone + rest, abs=1e-9)
+    # The bootstrap refits the estimators of all the sets that were drawn.
+    low, high = found.ate_interval(draws=5)
+    assert low < found.ate() < high
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from causal_rl.graphs import (
     h_logdet,
     h_logdet_torch,
     is_dag,
+    reachability,
     topological_order,
 )
 
@@ -54,6 +55,15 @@ def test_orders_and_cycles_agree_with_networkx(rng, n):
     assert len(cycle) - 1 == min(len(c) for c in nx.simple_cycles(oracle))
     with pytest.raises(ValueError, match=r"adjacency must be acyclic.* -> "):
         topological_order(weights)
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(0, 9))
+def test_reachability_is_the_reflexive_closure_of_networkx(rng, n):
+    edges = rng.random((n, n)) < rng.uniform(0, 0.6)
+    graph = nx.from_numpy_array(edges.astype(int), create_using=nx.DiGraph)
+    closure = nx.to_numpy_array(nx.transitive_closure(graph, reflexive=True), dtype=bool)
+    np.testing.assert_array_equal(reachability(edges), closure)
 
 
 def test_small_cycles():

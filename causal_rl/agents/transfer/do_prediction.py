@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,7 +14,7 @@ from torch.nn import functional
 from causal_rl.agents.transfer.mechanism_evidence import MechanismEvidence
 from causal_rl.agents.transfer.questions import NODE_FEATURES, DoBatch, do_batch
 from causal_rl.attention import CausalAttention, PreparedMask, attention_mask
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_torch
 
 Method = Literal["ecam", "attention", "adjacency"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -202,10 +200,8 @@ class DoPredictor(nn.Module):
         if not Path(path).is_file():
             raise ValueError(f"path must be a saved predictor, got {str(path)!r}, which is no file")
         try:
-            if not zipfile.is_zipfile(path):
-                raise OSError("no archive of torch")
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+            payload = read_torch(path)
+        except OSError as error:
             raise ValueError(f"path {str(path)!r} is no readable predictor file") from error
         if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
             raise ValueError(f"path {str(path)!r} is no predictor of this program ({_FORMAT})")
