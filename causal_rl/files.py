@@ -46,7 +46,7 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def read_torch(path: str | os.PathLike[str]) -> Any:
-    """Read what torch saved: tensors and plain values; nothing in the file is executed.
+    """Read what torch saved: tensors, NumPy arrays and plain values; nothing in it is executed.
 
     Args:
         path: a file of ``torch.save``.
@@ -54,14 +54,22 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
     Raises:
         OSError: it cannot be read, is no such file, or holds other objects.
     """
+    import numpy as np
     import torch
 
     if not zipfile.is_zipfile(path):
-        raise OSError(f"{os.fspath(path)!r} is no archive of torch")
+        raise OSError("no archive of torch")
+    # What an array of numbers or a number of NumPy is rebuilt by; no array of objects among them.
+    numbers = [np.dtype(code) for code in "?bhilqBHILQefd"]
+    rebuild: list[Any] = [np.empty(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
+    rebuild += [np.ndarray, np.dtype, bytes]  # the last, of an array without entries
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise OSError(f"{os.fspath(path)!r} is no readable archive of torch") from error
+        with torch.serialization.safe_globals([*rebuild, *{type(number) for number in numbers}]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise OSError("it holds more than tensors, arrays and plain values") from error
+    except (RuntimeError, EOFError, KeyError) as error:
+        raise OSError(f"no archive of torch ({type(error).__name__})") from error
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from causal_rl.errors import MissingExtraError, import_extra, require_extra
-from causal_rl.files import atomic_open, atomic_write_text, sole_writer
+from causal_rl.files import atomic_open, atomic_write_text, read_torch, sole_writer
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -32,6 +35,35 @@ def test_files_get_the_usual_permissions(tmp_path):
     plain.write_text("")
     atomic_write_text(ours, "")
     assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_what_torch_saved_is_read_without_being_executed(tmp_path):
+    state = {
+        "weights": torch.arange(3.0),
+        "arrays": [np.eye(2), np.zeros((0, 3)), np.array([True]), np.arange(2, dtype=np.uint64)],
+        "number": np.float64(0.5),
+        "generator": np.random.default_rng(3).bit_generator.state,
+        "plain": ("text", None, 1, {"a": [True]}),
+    }
+    torch.save(state, tmp_path / "state.pt")
+    read = read_torch(tmp_path / "state.pt")
+    assert torch.equal(read["weights"], state["weights"])
+    for ours, theirs in zip(read["arrays"], state["arrays"], strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    for key in ("number", "generator", "plain"):
+        assert read[key] == state[key]
+
+    class Hostile:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    torch.save({"state": Hostile()}, tmp_path / "hostile.pt")
+    with pytest.raises(OSError, match="holds more than tensors, arrays and plain values"):
+        read_torch(tmp_path / "hostile.pt")
+    assert not (tmp_path / "executed").exists()
+    (tmp_path / "text.pt").write_text("weights")
+    with pytest.raises(OSError, match="no archive of torch"):
+        read_torch(tmp_path / "text.pt")
 
 
 def test_a_folder_has_one_writer(tmp_path):

@@ -74,12 +74,11 @@ class Algorithm5:
         self.env = SCMVectorEnv(spec, num_envs=config.num_envs + config.explore_envs)
         # Lines 1-2: initialise theta and phi (one trunk, two heads), without touching the
         # process's global generator.
-        n_targets, n_values = (int(size) for size in spec.action_space().nvec)
-        self._action_sizes = (n_targets, n_values)
+        targets, values = self._action_sizes = tuple(map(int, spec.action_space().nvec))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            policy = ActorCritic(len(self.names), n_targets, n_values, config)
-            self.policy = policy.to(self.device)
+            policy = ActorCritic(len(self.names), targets, values, config)
+        self.policy = policy.to(self.device)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(),
             lr=config.learning_rate,
@@ -166,7 +165,15 @@ class Algorithm5:
             }
             if not observer(self):
                 return False
-        return True
+        return self._evaluated(observer)
+
+    def _evaluated(self, observer: Callable[[Algorithm5], bool]) -> bool:
+        """Evaluate a policy that never was, for the run ended within its warm-up."""
+        if self.best is not None:
+            return True
+        self.progress.begin()
+        self._evaluate()
+        return observer(self)
 
     # --- lines 5-12: act and store -----------------------------------------------------------
 
@@ -479,8 +486,6 @@ class Algorithm5:
         self._running_return = np.array(state["running_return"])
         self.history = [dict(row) for row in state["history"]]
         self.best = state["best"]
-
-    # --- small helpers -----------------------------------------------------------------------
 
     def _env_seed(self) -> int:
         """Seeds of different runs lie far apart, as environment i adds i to it."""

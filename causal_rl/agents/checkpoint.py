@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from causal_rl.envs import SCMEnvSpec
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_torch
 
 CHECKPOINT_FILE = "checkpoint.pt"
 FORMAT = "causal_rl.checkpoint/1"
@@ -53,7 +52,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], spec: SCMEnvSpec) -> N
 def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
     """Read a checkpoint of this world.
 
-    The file is unpickled: load only checkpoints that you trust.
+    Nothing in the file is executed: it may hold tensors, arrays and plain values alone.
 
     Args:
         path: a file of ``save_checkpoint``.
@@ -69,10 +68,9 @@ def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"there is no checkpoint at {str(path)!r}")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{str(path)!r} is no readable checkpoint: {reason}") from error
+        payload = read_torch(path)
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} is no readable checkpoint: {error}") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise ValueError(f"{str(path)!r} is no checkpoint of this program ({FORMAT})")
     theirs, ours = payload["world"], world_identity(spec)

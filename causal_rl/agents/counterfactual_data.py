@@ -116,7 +116,7 @@ class CounterfactualData:
         return noise, step.reward - model.reward(before, after, target)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; it pickles."""
+        """Everything that the rest of the run depends on, as plain values and arrays."""
         model = self.model
         return {
             "model": None if model is None else model.state_dict(),

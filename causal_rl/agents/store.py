@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import fields
 from typing import Any
 
 from causal_rl.discovery import Transitions
@@ -92,7 +91,7 @@ class TransitionStore:
     def state_dict(self) -> dict[str, Any]:
         """The rows as plain arrays, their chunks, and how many chunks the learner has not seen."""
         rows = self.all() if self._chunks else None
-        arrays = None if rows is None else {f.name: getattr(rows, f.name) for f in fields(rows)}
+        arrays = None if rows is None else rows.to_dict()
         # Where the chunks end decides which rows go next, so it is part of the state.
         return {"rows": arrays, "fresh": self._fresh, "lengths": [len(c) for c in self._chunks]}
 

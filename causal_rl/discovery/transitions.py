@@ -242,6 +242,10 @@ class Transitions:
             arrays[name] = None if lacking else np.concatenate(columns)
         return cls(**arrays, names=first.names, kinds=first.kinds)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its arguments: ``Transitions(**rows.to_dict())`` equals ``rows``; nothing is copied."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to ``path`` (.npz); the file appears whole or not at all.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from causal_rl.agents.adaptation.mechanism_watch import Alarm, MechanismWatch
@@ -25,6 +26,7 @@ from causal_rl.agents.planning.mended_mechanism import (
 )
 from causal_rl.discovery import Transitions
 from causal_rl.discovery.smooth_regression import SmoothRegression
+from causal_rl.files import read_torch
 from causal_rl.graphs import CausalGraph
 
 NAMES = ("a", "b", "c", "d")
@@ -266,12 +268,15 @@ def test_a_lost_parent_is_dropped_and_a_new_one_added() -> None:
     assert repair.records[-1].added == ("a",)
 
 
-def test_repair_goes_on_where_it_stopped() -> None:
+def test_repair_goes_on_where_it_stopped(tmp_path: Path) -> None:
     watch, rng = watched()
     repair = MechanismRepair(watch)
     repair.update(world(rng, 60, shift=0.8))
     assert repair.records
-    model, state = pickle.loads(pickle.dumps((watch.model, repair.state_dict())))
+    assert isinstance(watch.model, LearnedSCM)
+    torch.save((watch.model.state_dict(), repair.state_dict()), tmp_path / "repair.pt")
+    fitted, state = read_torch(tmp_path / "repair.pt")
+    model = LearnedSCM.from_state(fitted)
     other = MechanismRepair(MechanismWatch(model, NAMES))
     other.load_state_dict(state)
     rows = world(rng, 200, shift=0.8)

@@ -136,6 +136,17 @@ def test_a_killed_run_resumes_to_the_figures_of_an_unbroken_one(finished, tmp_pa
         assert [(event.step, event.value) for event in resumed.Scalars(tag)] == expected
 
 
+def test_a_run_that_ends_in_its_warm_up_has_a_policy_and_a_graph(tmp_path):
+    folder = tmp_path / "short"
+    assert run("train", *SMALL, "--steps=500", "--out", folder) == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["env_steps"] >= 500
+    assert np.isfinite(summary["return_mean"])
+    assert (folder / "learning_curve.png").stat().st_size > 0
+    evaluations = scalars(folder).Scalars("eval/mean_reward")
+    assert [event.step for event in evaluations] == [summary["env_steps"]]
+
+
 def test_ctrl_c_saves_and_resumes(finished, tmp_path):
     folder = tmp_path / "interrupted"
     process = start("train", *SMALL, "--out", folder)

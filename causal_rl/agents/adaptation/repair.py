@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -54,6 +54,15 @@ class RepairableModel(MechanismModel, Protocol):
             parents: columns that it reads from now on; None for those of the prior.
             prior: the model whose mechanism is the prior; None for this one as it is.
         """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was fitted, as plain values and arrays."""
+        ...
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """A model of `state_dict`."""
         ...
 
 
@@ -175,15 +184,16 @@ class MechanismRepair:
         return done
 
     def state_dict(self) -> dict[str, Any]:
-        """Watch, memory and open repairs with the models before them; it pickles if these do.
+        """Watch, memory and open repairs with the models before them, as plain values and arrays.
 
         The model as it is now and the records are not in it.
         """
         return {
             "watch": self.watch.state_dict(),
-            "rows": Transitions.concatenate(self._rows) if self._rows else None,
+            "rows": Transitions.concatenate(self._rows).to_dict() if self._rows else None,
             "open": [
-                (item.alarm, item.old, item.used, item.before) for item in self._open.values()
+                (asdict(item.alarm), item.old.state_dict(), item.used, item.before)
+                for item in self._open.values()
             ],
         }
 
@@ -194,9 +204,13 @@ class MechanismRepair:
             ValueError: the watch's state is of other names or options.
         """
         self.watch.load_state_dict(state["watch"])
-        self._rows = deque() if state["rows"] is None else deque([state["rows"]])
+        rows = state["rows"]
+        self._rows = deque() if rows is None else deque([Transitions(**rows)])
         self._kept = sum(len(part) for part in self._rows)
-        self._open = {item[0].name: _Open(*item) for item in state["open"]}
+        self._open = {
+            alarm["name"]: _Open(Alarm(**alarm), type(self.model).from_state(old), used, before)
+            for alarm, old, used, before in state["open"]
+        }
 
     def _remember(self, transitions: Transitions) -> None:
         if len(transitions):

@@ -136,7 +136,7 @@ class RunWatch:
         return {f"watch/{name}": share for name, share in self._repair.watch.evidence.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; it pickles."""
+        """Everything that the rest of the run depends on, as plain values and arrays."""
         repair = self._repair
         model = None if repair is None else repair.model
         return {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -294,10 +292,10 @@ class PlannerAgent:
         return {
             "learner": self.learner.state_dict(),
             "learned_graph": None if self.learned_graph is None else self.learned_graph.to_dict(),
-            "model": copy.deepcopy(self.model),
+            "model": None if self.model is None else self.model.state_dict(),
             "horizon": self._horizon,
             "unfitted": self._unfitted,
-            "bag_rows": None if self._bag_rows is None else _arrays(self._bag_rows),
+            "bag_rows": None if self._bag_rows is None else self._bag_rows.to_dict(),
             "store": self.store.state_dict(),
             "rng": self._rng.bit_generator.state,
             "env": self.env.get_state(),
@@ -314,7 +312,8 @@ class PlannerAgent:
         self.learner.load_state_dict(state["learner"])
         graph = state["learned_graph"]
         self.learned_graph = None if graph is None else CausalGraph.from_dict(graph)
-        self.model = copy.deepcopy(state["model"])
+        model = state["model"]
+        self.model = None if model is None else LearnedSCM.from_state(model)
         self._horizon, self._unfitted = int(state["horizon"]), int(state["unfitted"])
         self._plan_in_model()
         rows = state["bag_rows"]
@@ -335,7 +334,3 @@ def schedule(steps: int) -> list[int]:
     while points[-1] < steps:
         points.append(2 * points[-1])
     return [*(point for point in points if point < steps), steps]
-
-
-def _arrays(rows: Transitions) -> dict[str, Any]:
-    return {item.name: getattr(rows, item.name) for item in fields(rows)}

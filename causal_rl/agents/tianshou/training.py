@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 import tqdm  # type: ignore[import-untyped]
 from tianshou.algorithm.modelfree.ppo import PPO
-from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
+from tianshou.data import Collector, VectorReplayBuffer
 from tianshou.trainer import (
     OffPolicyTrainer,
     OffPolicyTrainerParams,
@@ -22,6 +21,7 @@ from tianshou.trainer import (
 
 from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.config import TIANSHOU_ALGORITHMS, TianshouName, TrainConfig
+from causal_rl.agents.tianshou.buffer_state import buffer_state, restore_buffer
 from causal_rl.agents.tianshou.env import TianshouVectorEnv
 from causal_rl.agents.tianshou.graph import CausalGraphHook
 from causal_rl.agents.tianshou.networks import make_ppo, make_sac, set_algorithm_graph
@@ -147,38 +147,35 @@ class TianshouAlgorithm5(Algorithm5):
                 }
                 if not observer(self):
                     return False
-        return True
+            return self._evaluated(observer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on.
-
-        Tianshou's own objects are pickled, so that the policy can be read without Tianshou.
-        """
+        """Everything that the rest of the run depends on, in plain values and arrays."""
         untyped: Any = self.tianshou
         schedulers = [scheduler.state_dict() for scheduler in self.tianshou.lr_schedulers]
         own = {
             "algorithm": _cpu(untyped.state_dict()),
-            "statistics": getattr(self.tianshou, "ret_rms", None),
+            "statistics": dict(vars(self.tianshou.ret_rms)) if self.algo == "ppo" else None,
             "alpha": self._alpha_optimiser().state_dict() if self.algo == "sac" else None,
             "schedulers": schedulers,
-            "buffer": self._actors.buffer,
+            "buffer": buffer_state(self._buffer),
             "environments": [collector.env.get_state() for collector in self._collectors()],
             "random": _random_states(self.device) if self._inside else self._random,
             "started": self._started,
         }
-        return {**self._learned_state(), "tianshou": pickle.dumps(own)}
+        return {**self._learned_state(), "tianshou": own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was called, as if the run had not stopped."""
-        own = pickle.loads(state["tianshou"])
+        own = state["tianshou"]
         self.tianshou.load_state_dict(own["algorithm"])
         if self.algo == "sac":
             self._alpha_optimiser().load_state_dict(own["alpha"])
         else:
-            self.tianshou.ret_rms = own["statistics"]
+            vars(self.tianshou.ret_rms).update(own["statistics"])
         for scheduler, saved in zip(self.tianshou.lr_schedulers, own["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self._actors.buffer = cast(ReplayBuffer, own["buffer"])
+        restore_buffer(self._buffer, own["buffer"])
         for collector, saved in zip(self._collectors(), own["environments"], strict=True):
             collector.env.set_state(saved)
             if own["started"]:
@@ -252,6 +249,10 @@ class TianshouAlgorithm5(Algorithm5):
 
     def _collectors(self) -> list[Collector[Any]]:
         return [self._actors] if self._explorers is None else [self._actors, self._explorers]
+
+    @property
+    def _buffer(self) -> VectorReplayBuffer:
+        return cast(VectorReplayBuffer, self._actors.buffer)
 
     def _make_trainer(self, rollout: int) -> OnPolicyTrainer | OffPolicyTrainer:
         """One epoch is one training step, so that graph and evaluation come between two."""
