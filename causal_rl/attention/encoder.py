@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from causal_rl.attention.block import (
+    AttentionFactory,
+    AttentionForm,
+    EncoderBlock,
+    attention_factory,
+    start_centred,
+)
 from causal_rl.attention.layer import CausalAttention
 from causal_rl.attention.modulation import (
     LOG_FLOOR,
@@ -17,14 +23,14 @@ from causal_rl.attention.modulation import (
     as_graph,
     prepare_mask,
 )
+from causal_rl.attention.multi_level import MultiLevelAttention
+from causal_rl.attention.readout import cut_graph, readout_index
 
 Pooling = Literal["attention", "linear"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
-# How a new encoder starts: see SCMEncoder._start_centred.
+# How a new encoder starts: see `start_centred`.
 _IDENTITY_SCALE = 0.1
-_VALUE_GAIN = 6.0
-_BRANCH_GAIN = 0.1
 
 
 class SCMEncoder(nn.Module):
@@ -50,6 +56,10 @@ class SCMEncoder(nn.Module):
     **Graph.** Pass it with each call (gradients, one graph per row), or once by
     :meth:`set_graph`, which keeps it in the ``state_dict`` with the readout.
 
+    **Attention.** The blocks' layers are :class:`~causal_rl.attention.CausalAttention` or one of
+    the appendix's forms of it, which prepare the graph themselves in every call; "multi-level"
+    takes its levels, (L, n, n) or (B, L, n, n), wherever a graph is asked for.
+
     Args:
         n_variables: number of variables, one column of ``values`` each.
         embed_dim: features of a token and of the output.
@@ -62,14 +72,21 @@ class SCMEncoder(nn.Module):
         dropout: dropout of attention weights and of each residual branch, in [0, 1).
         log_floor: eps of ``log``, in (0, 1).
         pooling: "attention" or "linear".
+        attention: one of ``ATTENTION_FORMS``, under ``modulation``, ``dropout`` and ``log_floor``;
+            or a function ``(embed_dim, num_heads)`` that builds a layer, such as the class of a
+            form or a ``functools.partial`` of it, and settles these three for it.
 
     Attributes:
         identity: parameter (n_variables, embed_dim), row i belongs to variable i.
         graph: buffer (n_variables, n_variables), float; what ``set_graph`` was given.
+        modulation: that of the layers.
         readout: buffer (n_variables,), bool; all False until ``set_graph``.
 
     Raises:
-        ValueError: a size below 1 or any value that ``CausalAttention`` refuses.
+        TypeError: ``attention`` is neither a name nor a function, or builds something else than a
+            ``CausalAttention``.
+        ValueError: a size below 1, an unknown form, a layer of another ``embed_dim`` or over many
+            steps, or any value that the layer refuses.
     """
 
     identity: nn.Parameter
@@ -92,6 +109,7 @@ class SCMEncoder(nn.Module):
         dropout: float = 0.0,
         log_floor: float = LOG_FLOOR,
         pooling: Pooling = "attention",
+        attention: AttentionForm | AttentionFactory = "causal",
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -113,12 +131,12 @@ class SCMEncoder(nn.Module):
         self.value = nn.Sequential(
             nn.Linear(1, embed_dim), nn.Tanh(), nn.Linear(embed_dim, embed_dim, bias=False)
         )
+        build = attention_factory(attention, modulation, dropout, log_floor)
         self.blocks = nn.ModuleList(
-            _Block(embed_dim, num_heads, modulation, hidden, dropout, log_floor)
-            for _ in range(num_layers)
+            EncoderBlock(embed_dim, num_heads, build, hidden, dropout) for _ in range(num_layers)
         )
-        self._start_centred()
-        self.pooling: Pooling = pooling
+        start_centred(self.value, self._blocks())
+        self.pooling: Pooling | None = pooling
         if pooling == "attention":
             self.norm = nn.LayerNorm(embed_dim)
             self.query = nn.Linear(embed_dim, num_queries, bias=False)
@@ -126,10 +144,18 @@ class SCMEncoder(nn.Module):
         else:
             scale = (3 * embed_dim) ** -0.5
             self.maps = nn.Parameter(scale * torch.randn(n_variables, embed_dim, embed_dim))
-        self.modulation: Modulation = modulation
-        self.log_floor = log_floor
+        layers = [block.attention for block in self._blocks()]
+        first = layers[0]
+        self.modulation: Modulation = first.modulation
+        self.log_floor = first.log_floor
+        # A mask that is prepared here, once for all layers, does for plain ones of one kind alone.
+        self._shared = len({(type(x), x.modulation, x.log_floor) for x in layers}) == 1 and (
+            type(first) is CausalAttention
+        )
+        levels = first.num_levels if isinstance(first, MultiLevelAttention) else None
+        shape = (n_variables, n_variables)
 
-        self.register_buffer("graph", torch.zeros(n_variables, n_variables))
+        self.register_buffer("graph", torch.zeros(shape if levels is None else (levels, *shape)))
         self.register_buffer("readout", torch.zeros(n_variables, dtype=torch.bool))
         # Made from the two above, whose shapes never change, so that a state_dict always fits.
         for name in ("_index", "_add", "_multiply"):
@@ -147,8 +173,9 @@ class SCMEncoder(nn.Module):
 
         Args:
             values: float (B, n_variables), finite; cast to the parameters' dtype.
-            graph: (n, n) or (B, n, n), ``graph[i, j]`` = i causes j; or a mask prepared for the
-                tokens that are read; None takes what :meth:`set_graph` stored, readout included.
+            graph: (n, n) or (B, n, n), ``graph[i, j]`` = i causes j, with an axis of levels before
+                (n, n) for "multi-level"; or a mask prepared for the tokens that are read; None
+                takes what :meth:`set_graph` stored, readout included.
             readout: which tokens are computed and read: bool (n_variables,) or distinct integers
                 (k,); None reads all.
 
@@ -159,8 +186,10 @@ class SCMEncoder(nn.Module):
             TypeError: a wrong dtype or type of an argument.
             ValueError: wrong shapes, an empty or repeated readout, a bad graph, no graph at all,
                 or a readout without a graph.
+            RuntimeError: after :meth:`drop_pooling`.
         """
         self._check_values(values)
+        self._check_pooling()
         mask, index = self._resolve(graph, readout)
         return self._pool(self._tokens(values, mask, index), index)
 
@@ -197,15 +226,34 @@ class SCMEncoder(nn.Module):
         if not values.is_floating_point():
             raise TypeError(f"values: dtype {values.dtype}; allowed: a floating point dtype")
 
-    def _tokens(self, values: Tensor, mask: PreparedMask, index: Tensor | None) -> Tensor:
+    def _tokens(self, values: Tensor, graph: Tensor | PreparedMask, index: Tensor | None) -> Tensor:
         values = values.to(self.identity.dtype)
         identity: Tensor = self.identity
         if index is not None:
             values, identity = values.index_select(1, index), identity.index_select(0, index)
         x: Tensor = self.value(values.unsqueeze(-1)) + identity
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, graph)
         return x
+
+    def drop_pooling(self) -> Self:
+        """Keep the tokens alone: what pools them goes, and with it :meth:`forward`.
+
+        For callers that read every token by itself. The first weights of all else are those of an
+        encoder that pools.
+
+        Returns:
+            Itself; ``pooling`` is None now.
+        """
+        for name in ("maps",) if self.pooling == "linear" else ("norm", "query", "out"):
+            if hasattr(self, name):
+                delattr(self, name)
+        self.pooling = None
+        return self
+
+    def _check_pooling(self) -> None:
+        if self.pooling is None:
+            raise RuntimeError("the pooling was dropped; tokens() is what this encoder computes")
 
     def pool(self, tokens: Tensor, readout: Tensor | None = None) -> Tensor:
         """Pool tokens into one vector.
@@ -221,7 +269,9 @@ class SCMEncoder(nn.Module):
         Raises:
             TypeError: as in :meth:`forward`.
             ValueError: the shape is another.
+            RuntimeError: after :meth:`drop_pooling`.
         """
+        self._check_pooling()
         if tokens.ndim != 3 or tokens.shape[1] == 0 or tokens.shape[2] != self.embed_dim:
             raise ValueError(
                 f"tokens: shape {tuple(tokens.shape)}; allowed: (batch, k, {self.embed_dim})"
@@ -250,7 +300,8 @@ class SCMEncoder(nn.Module):
         the graph it was saved with.
 
         Args:
-            graph: (n_variables, n_variables), without gradient; ``graph[i, j]`` = i causes j.
+            graph: (n_variables, n_variables), without gradient; ``graph[i, j]`` = i causes j; for
+                "multi-level" (L, n_variables, n_variables).
             readout: as in :meth:`forward`; None reads all.
 
         Raises:
@@ -258,13 +309,17 @@ class SCMEncoder(nn.Module):
             ValueError: a batch of graphs, a graph that wants gradients (pass both by call),
                 a bad shape or entry, an empty or repeated readout.
         """
-        graph = as_graph(graph)
-        if graph.ndim != 2 or graph.requires_grad:
-            what = "a batch of graphs" if graph.ndim != 2 else "a graph that requires grad"
+        graph = self._as_graph(graph)
+        if graph.ndim > self.graph.ndim or graph.requires_grad:
+            what = "a graph that requires grad" if graph.requires_grad else "a batch of graphs"
             raise ValueError(f"graph: {what}; allowed here: one fixed graph (pass others by call)")
         index = self._check_readout(readout)
         # Prepared before anything is stored: a bad graph must leave the old one in place.
-        prepare_mask(graph, self.modulation, log_floor=self.log_floor)
+        if self._shared:
+            prepare_mask(graph, self.modulation, log_floor=self.log_floor)
+        else:
+            for block in self._blocks():
+                block.attention.prepare(graph)
         self._check_size(graph)
         self.graph = graph.to(self.graph, copy=True)
         chosen = torch.ones_like(self.readout)
@@ -274,33 +329,17 @@ class SCMEncoder(nn.Module):
         self.readout = chosen
         self._prepare_stored()
 
-    @torch.no_grad()
-    def _start_centred(self) -> None:
-        """Let the first outcomes be odd functions of the values, without a common offset.
-
-        With torch's defaults an encoding is mostly a constant that no value moves. A policy then
-        learns the best constant action long before it hears a value, and may stay there: on the
-        8-variable chain it froze at 23 % of the oracle's gain, and from this start never did.
-        """
-        first, last = self.value[0], self.value[2]
-        if isinstance(first, nn.Linear) and isinstance(last, nn.Linear):
-            nn.init.zeros_(first.bias)
-            last.weight.mul_(_VALUE_GAIN)
-        for block in self.blocks:
-            if isinstance(block, _Block):
-                for branch in block.branch_outputs():
-                    branch.weight.mul_(_BRANCH_GAIN)
-                    nn.init.zeros_(branch.bias)
-
     def _resolve(
         self, graph: Graph | PreparedMask | None, readout: Tensor | None
-    ) -> tuple[PreparedMask, Tensor | None]:
-        """Return the prepared mask and the index of the tokens to compute (None: all)."""
+    ) -> tuple[Tensor | PreparedMask, Tensor | None]:
+        """Return what the blocks take and the index of the tokens to compute (None: all)."""
         if graph is None:
             if readout is not None:
                 raise ValueError("readout: given without a graph; allowed: both, or set_graph")
             if not self._has_graph:
                 raise ValueError("graph: None and none stored; allowed: a graph, or set_graph")
+            if not self._shared:
+                return cut_graph(self.graph, self._index), self._index
             k = self.n_variables if self._index is None else len(self._index)
             return PreparedMask(self.modulation, k, self._add, self._multiply), self._index
         index = self._check_readout(readout)
@@ -311,20 +350,24 @@ class SCMEncoder(nn.Module):
                     f"graph: prepared for {graph.n} variables; allowed: the {k} that are read"
                 )
             return graph, index
-        graph = as_graph(graph)
+        graph = self._as_graph(graph)
         self._check_size(graph)
-        return self._prepare(graph, index), index
+        return (self._prepare if self._shared else cut_graph)(graph, index), index
+
+    def _as_graph(self, graph: Graph) -> Tensor:
+        """A graph as a tensor, or, if the layers take levels, those."""
+        return as_graph(graph, heads=self.graph.ndim == 3)
+
+    def _blocks(self) -> list[EncoderBlock]:
+        return [block for block in self.blocks if isinstance(block, EncoderBlock)]
 
     def _check_size(self, graph: Tensor) -> None:
         if graph.shape[-1] != self.n_variables:
             raise ValueError(f"graph: has {graph.shape[-1]} variables; allowed: {self.n_variables}")
 
     def _prepare(self, graph: Tensor, index: Tensor | None) -> PreparedMask:
-        if index is not None:
-            on = index.to(graph.device)
-            graph = graph.index_select(-1, on).index_select(-2, on)
         return prepare_mask(
-            graph,
+            cut_graph(graph, index),
             self.modulation,
             dtype=self.identity.dtype,
             device=self.identity.device,
@@ -338,65 +381,14 @@ class SCMEncoder(nn.Module):
             self._index = self._add = self._multiply = None
             return
         self._index = None if bool(self.readout.all()) else self.readout.nonzero().squeeze(1)
-        mask = self._prepare(self.graph, self._index)
-        self._add, self._multiply = mask.add, mask.multiply
+        if self._shared:
+            mask = self._prepare(self.graph, self._index)
+            self._add, self._multiply = mask.add, mask.multiply
 
     def _check_readout(self, readout: Tensor | None) -> Tensor | None:
         """Return the readout as distinct indices on the parameters' device; None for all."""
-        if readout is None:
-            return None
-        n = self.n_variables
-        allowed = f"bool ({n},) or distinct integers (k,) in [0, {n})"
-        if not isinstance(readout, Tensor):
-            raise TypeError(f"readout: {type(readout).__name__}; allowed: a tensor, {allowed}")
-        if readout.is_floating_point() or readout.is_complex():
-            raise TypeError(f"readout: dtype {readout.dtype}; allowed: {allowed}")
-        if readout.ndim != 1 or (readout.dtype == torch.bool and len(readout) != n):
-            raise ValueError(f"readout: shape {tuple(readout.shape)}; allowed: {allowed}")
-        index = readout.nonzero().squeeze(1) if readout.dtype == torch.bool else readout.long()
-        if len(index) == 0:
-            raise ValueError(f"readout: selects no variable; allowed: {allowed}")
-        if len(set(index.tolist())) < len(index) or int(index.min()) < 0 or int(index.max()) >= n:
-            raise ValueError(f"readout: {index.tolist()}; allowed: {allowed}")
-        return index.to(self.identity.device)
-
-
-class _Block(nn.Module):
-    """Pre-norm attention and feed-forward, each with a residual."""
-
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        modulation: Modulation,
-        hidden: int,
-        dropout: float,
-        log_floor: float,
-    ) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(embed_dim)
-        self.attention = CausalAttention(
-            embed_dim, num_heads, modulation, dropout=dropout, log_floor=log_floor
-        )
-        self.norm_feedforward = nn.LayerNorm(embed_dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(embed_dim, hidden), nn.ReLU(), nn.Linear(hidden, embed_dim)
-        )
-        self.dropout = dropout
-
-    def forward(self, x: Tensor, mask: PreparedMask) -> Tensor:
-        x = x + self._drop(self.attention(self.norm_attention(x), mask))
-        return x + self._drop(self.feedforward(self.norm_feedforward(x)))
-
-    def branch_outputs(self) -> tuple[nn.Linear, nn.Linear]:
-        """The last map of the attention and of the feed-forward branch."""
-        last = self.feedforward[2]
-        if not isinstance(last, nn.Linear):  # pragma: no cover - built above
-            raise TypeError("the feed-forward net ends in a linear map")
-        return self.attention.out, last
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout) if self.training and self.dropout else x
+        index = readout_index(readout, self.n_variables)
+        return None if index is None else index.to(self.identity.device)
 
 
 def _restore_graph(module: nn.Module, _incompatible: object) -> None:

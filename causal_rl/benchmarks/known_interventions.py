@@ -80,6 +80,8 @@ def intervened_table(
     rows: int,
     rng: np.random.Generator,
     noise_share: float = NOISE_SHARE,
+    *,
+    intervene: bool = True,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Rows of a random model of unit variances, in each of which one variable or none was set.
 
@@ -89,6 +91,7 @@ def intervened_table(
         rows: N.
         rng: of the mechanisms, the noise and the interventions.
         noise_share: of the variance of each variable that has parents.
+        intervene: False for rows of the same model and noise in which nothing was set.
 
     Returns:
         ``(values, do_target)``, each ``(N, n)``. The variable set is uniform over all and none,
@@ -97,7 +100,7 @@ def intervened_table(
     world = DynamicSCM(random_scm(adjacency, mechanism, rng, noise_share).variables)
     n = len(adjacency)
     target = rng.integers(0, n + 1, rows)
-    do_target = target[:, None] == np.arange(n)
+    do_target = (target[:, None] == np.arange(n)) & intervene
     noise = world.sample_noise(rng, rows)
     values = rng.standard_normal((rows, n))
     previous = np.zeros((rows, n))
@@ -258,6 +261,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
         axes.set(xlabel="variables", ylabel=label, xscale="log")
         # Logarithmic above one edge or a tenth of a second, linear below, where zeros are.
         axes.set_yscale("symlog", linthresh=1.0 if metric == "shd" else 0.1)
+        axes.set_ylim(bottom=0.0)
     sizes.axes[0].legend(fontsize=8)
     return {"rows.png": curves, "scaling.png": sizes}
 

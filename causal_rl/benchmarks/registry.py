@@ -10,6 +10,7 @@ from causal_rl.benchmarks.results import Benchmark
 _MODULES = {
     "table1": "causal_rl.benchmarks.table1",
     "table2-left": "causal_rl.benchmarks.table2_left",
+    "table3": "causal_rl.benchmarks.table3",
     "figure2": "causal_rl.benchmarks.figure2",
     "counterfactual-speed": "causal_rl.benchmarks.counterfactual_speed",
     "known-interventions": "causal_rl.benchmarks.known_interventions",

@@ -71,9 +71,8 @@ class MaskedPredictor(nn.Module):
                 m + inputs, embed_dim, num_layers, num_heads, modulation, log_floor=GATE_FLOOR
             )
             self.read = nn.Parameter(torch.randn(m, embed_dim) * embed_dim**-0.5)
-        # The encoder's own pooling is not used: every query token is read by itself.
-        for name in ("norm", "query", "out"):
-            delattr(self.encoder, name)
+        # Every query token is read by itself.
+        self.encoder.drop_pooling()
         self.offset = nn.Parameter(torch.zeros(m))
         self.log_variance = nn.Parameter(torch.zeros(m))
         self.gates = nn.Parameter(torch.zeros(inputs, m), requires_grad=gated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from causal_rl.effects.token_networks import (
     BoolMatrix,
     TokenEstimator,
     TokenNetwork,
+    TokenSizes,
     TransformerEstimator,
     edges_between,
 )
@@ -118,7 +119,7 @@ class InvariantNetwork(TokenNetwork):
         direction: Tensor,
         threshold: float,
         penalty: float,
-        **sizes: int,
+        **sizes: Unpack[TokenSizes],
     ) -> None:
         super().__init__(graph, readout, n_arms, **sizes)
         self.register_buffer("direction", direction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from causal_rl.attention import SCMEncoder
+from causal_rl.attention import AttentionForm, Modulation, SCMEncoder
 from causal_rl.discovery.options import check_integer
+from causal_rl.effects.base import Array
 from causal_rl.effects.networks import EffectNetwork, NetworkEstimator
 from causal_rl.effects.representation import perceptron
 from causal_rl.graphs import CausalGraph
@@ -21,33 +22,48 @@ from causal_rl.graphs import CausalGraph
 BoolMatrix = NDArray[np.bool_]
 
 
+class TokenSizes(TypedDict):
+    """Sizes of a `TokenNetwork`."""
+
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+
+
 class TokenNetwork(EffectNetwork):
     """E[Y | do(t), x]: the encoder over covariates and treatment, and a head for the outcome.
 
     Args:
-        graph: ``(p + 1, p + 1)`` over the covariates and the treatment, the last; [i, j] true
-            where j may attend to i.
+        graph: ``(p + 1, p + 1)`` over the covariates and the treatment, the last; [i, j] nonzero
+            where j may attend to i; for the form "multi-level" ``(L, p + 1, p + 1)``.
         readout: ``(p + 1,)`` what the outcome may be told from.
         n_arms: K.
         embed_dim: features of a token.
         num_layers: blocks.
         num_heads: heads of attention.
+        modulation: as in `SCMEncoder`.
+        attention: form of attention, as in `SCMEncoder`.
     """
 
     arms: Tensor
 
     def __init__(
         self,
-        graph: BoolMatrix,
+        graph: BoolMatrix | Array,
         readout: BoolMatrix,
         n_arms: int,
         *,
         embed_dim: int,
         num_layers: int,
         num_heads: int,
+        modulation: Modulation = "hard",
+        attention: AttentionForm = "causal",
     ) -> None:
         super().__init__()
-        self.encoder = SCMEncoder(len(graph), embed_dim, num_layers, num_heads, pooling="linear")
+        self.encoder = SCMEncoder(
+            len(readout), embed_dim, num_layers, num_heads, modulation, pooling="linear",
+            attention=attention,
+        )  # fmt: skip
         self.encoder.set_graph(torch.from_numpy(graph), torch.from_numpy(readout))
         self.head = perceptron(embed_dim, 2 * embed_dim, 1)
         # Arms as values from -1 to 1.
@@ -120,7 +136,7 @@ class TokenEstimator(NetworkEstimator):
     def _network_of(self, graph: BoolMatrix) -> TokenNetwork:
         return TokenNetwork(graph[:-1, :-1], graph[:-1, -1], self.n_arms_, **self._sizes())
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self) -> TokenSizes:
         return {
             "embed_dim": self.embed_dim,
             "num_layers": self.num_layers,

@@ -50,6 +50,7 @@ PICTURES = {
     "cina": {"families.png", "penalty.png"},
     "figure2": {"figure2.png"},
     "table2-left": {"worlds.png"},
+    "table3": {"table3.png", "lengths.png"},
     "counterfactual-speed": {"speed.png"},
 }
 peers_missing = any(
