@@ -36,7 +36,6 @@ from causal_rl.downstream.stories import (
 )
 
 _RELATIONS = len(CLUTRR_RELATIONS)
-_TINY = 1e-9
 _VERSION, _MADE_UP = "089907f8", "made up"
 #: Test stories are longer than any that was trained on.
 _LEAST_K = 4
@@ -141,7 +140,7 @@ class TimeVaryingComposer(PairComposer):
         table, states = self.table(), edges
         for step in range(int(steps.max())):
             shown = gates if self.training or self.cut is None else (gates > self.cut).float()
-            filled = self._step(states, embedding, shown, table)
+            filled = self.compose(states, embedding, shown, table)
             filled = filled * ~torch.eye(edges.shape[1], dtype=torch.bool)[None, :, :, None]
             states = torch.where((steps > step)[:, None, None, None], filled, states)
             gates = self.recursion.step(gates[None], embedding[None])[0]
@@ -161,22 +160,11 @@ class GeneralisedComposer(PairComposer):
         super().__init__(n_relations, **options)
         self.order_weight = nn.Parameter(torch.zeros(()))
 
-    def _step(self, states: Tensor, embedding: Tensor, graph: Tensor, table: Tensor) -> Tensor:
-        batch, n, _, types = states.shape
-        q, k = self.query(states @ embedding), self.key(states @ embedding)
-        first = torch.einsum("bikd,bkjd->bikj", q, k) * q.shape[-1] ** -0.5
+    def scores(self, states: Tensor, embedding: Tensor, graph: Tensor) -> Tensor:
+        """See `PairComposer.scores`."""
+        first = super().scores(states, embedding, graph)
         second = torch.einsum("bika,bkja->bikj", states @ (graph @ graph).clamp(max=1.0), states)
-        scores = first + self.order_weight * first.square() * second
-        strength = torch.einsum("bika,bkja->bikj", states @ graph, states).clamp(0.0, 1.0)
-        after = torch.einsum("bkje,aec->bkajc", states, graph[:, :, None] * table)
-        values = torch.einsum(
-            "bkia,bkam->bkim", states.transpose(1, 2), after.reshape(batch, n, types, n * types)
-        ).view(batch, n, n, n, types)
-        raised = torch.exp(scores - scores.amax(dim=2, keepdim=True).detach())
-        mixed = torch.einsum("bikj,bkijc->bijc", raised, values)
-        known = 1.0 - torch.prod(1.0 - strength, dim=2)
-        new = mixed / mixed.sum(dim=-1, keepdim=True).clamp(min=_TINY) * known[..., None]
-        return states + (1.0 - states.sum(dim=-1, keepdim=True).clamp(max=1.0)) * new
+        return first + self.order_weight * first.square() * second
 
 
 _FORMS: dict[str, type[PairComposer]] = {

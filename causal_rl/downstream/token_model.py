@@ -1,0 +1,224 @@
+"""Attention blocks under a graph, and the one loop that trains classifiers made of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from causal_rl.attention.block import EncoderBlock, attention_factory
+from causal_rl.attention.modulation import LOG_FLOOR, prepare_mask
+from causal_rl.discovery.cross_sample import CrossSampleAttention
+from causal_rl.discovery.options import check_choice, check_integer, check_number
+from causal_rl.downstream.irm import irm_penalty
+
+Objective = Literal["erm", "irm"]
+OBJECTIVES: tuple[Objective, ...] = ("erm", "irm")
+
+# IRM's weight of the penalty, before and after the share of the steps trained without it.
+_PENALTY, _WARM = (1.0, 1e4), 0.4
+_CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class TokenOptions:
+    """What a model is, and how it is trained.
+
+    Args:
+        embed_dim: features of a token.
+        num_layers: blocks.
+        num_heads: heads; divides ``embed_dim``.
+        feedforward_dim: of a block.
+        dictionary: entries of CATT's cross-sample attention; 0 for none.
+        dropout: in attention and residual branches, in [0, 1).
+        steps: updates of the weights.
+        batch: rows an update.
+        learning_rate: highest of a cycle.
+        weight_decay: of AdamW, >= 0.
+        objective: "erm", or "irm": the mean over environments plus IRMv1's penalty.
+        seed: of weights and batches.
+    """
+
+    embed_dim: int = 32
+    num_layers: int = 2
+    num_heads: int = 4
+    feedforward_dim: int = 128
+    dictionary: int = 0
+    dropout: float = 0.0
+    steps: int = 1500
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    objective: Objective = "erm"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Validate.
+
+        Raises:
+            ValueError: out of range.
+            TypeError: no number.
+        """
+        for name in ("embed_dim", "num_layers", "num_heads", "feedforward_dim", "batch", "steps"):
+            check_integer(name, getattr(self, name), least=1)
+        for name in ("dictionary", "seed"):
+            check_integer(name, getattr(self, name), least=0)
+        check_number("dropout", self.dropout, least=0.0, below=1.0)
+        check_number("learning_rate", self.learning_rate, least=0.0, open_end=True)
+        check_number("weight_decay", self.weight_decay, least=0.0)
+        check_choice("objective", self.objective, OBJECTIVES)
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"num_heads is {self.num_heads}; it must divide embed_dim={self.embed_dim}"
+            )
+
+
+class TokenEncoder(nn.Module):
+    """Pre-norm blocks of attention under a hard graph, of which the first token is read.
+
+    With a dictionary every block also attends over learned tokens of other samples (CATT).
+    Weights are drawn from torch's generator.
+
+    Args:
+        options: sizes; those of training are not used.
+    """
+
+    def __init__(self, options: TokenOptions) -> None:
+        super().__init__()
+        options.check()
+        width, heads = options.embed_dim, options.num_heads
+        form = attention_factory("causal", "hard", options.dropout, LOG_FLOOR)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, heads, form, options.feedforward_dim, options.dropout)
+            for _ in range(options.num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        if options.dictionary:
+            generator = torch.Generator().manual_seed(options.seed)
+            for block in cast("Sequence[EncoderBlock]", self.blocks):
+                entries = torch.randn(options.dictionary, width, generator=generator)
+                own = block.attention
+                both = CrossSampleAttention(own, entries, generator=generator)
+                block.register_module("attention", both)
+
+    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
+        """What the first token has read.
+
+        Args:
+            x: (B, n, embed_dim).
+            graph: (n, n) or (B, n, n), [i, j] true where token j may look at token i.
+
+        Returns:
+            (B, embed_dim).
+        """
+        mask = prepare_mask(graph, "hard", dtype=x.dtype)
+        for block in self.blocks:
+            x = block(x, mask)
+        out: Tensor = self.norm(x[:, 0])
+        return out
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of weights that training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def train_model(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    labels: Tensor,
+    options: TokenOptions,
+    *,
+    environments: Tensor | None = None,
+    held_out: tuple[Sequence[Tensor], Tensor] | None = None,
+    checks: int = 10,
+) -> nn.Module:
+    """Train a classifier by AdamW on a cycle of learning rates.
+
+    Args:
+        model: called with a batch of every input; gives logits (B, classes). Changed in place.
+        inputs: (N, ...) each.
+        labels: (N,) int64.
+        options: of the training.
+        environments: (N,) int64; "irm" draws a share of each batch from every one.
+        held_out: inputs and labels that tell when the model was best; the last if None.
+        checks: how often that is looked at.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ValueError: an option out of range, or "irm" with fewer than two environments.
+    """
+    options.check()
+    places = [torch.arange(len(labels))]
+    invariant = options.objective == "irm"
+    if invariant:
+        kinds = [] if environments is None else np.unique(environments.numpy()).tolist()
+        if environments is None or len(kinds) < 2:
+            raise ValueError("objective is 'irm'; it needs at least two environments")
+        places = [torch.nonzero(environments == kind).flatten() for kind in kinds]
+    generator = torch.Generator().manual_seed(options.seed)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, options.learning_rate, options.steps, pct_start=0.1
+    )
+    share = max(options.batch // len(places), 1)
+    best, state = -1.0, None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)  # of dropout
+        for step in range(1, options.steps + 1):
+            model.train()
+            rows = torch.cat(
+                [own[torch.randint(len(own), (share,), generator=generator)] for own in places]
+            )
+            logits = model(*(values[rows] for values in inputs))
+            loss = functional.cross_entropy(logits, labels[rows])
+            if invariant:
+                weight = _PENALTY[step > _WARM * options.steps]
+                parts = zip(
+                    torch.split(logits, share), torch.split(labels[rows], share), strict=True
+                )
+                penalty = torch.stack([irm_penalty(*part) for part in parts]).mean()
+                loss = (loss + weight * penalty) / weight
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+            optimiser.step()
+            schedule.step()
+            if held_out is not None and step % max(options.steps // checks, 1) == 0:
+                right = float((predict_classes(model, held_out[0]) == held_out[1].numpy()).mean())
+                if right > best:
+                    best, state = right, copy.deepcopy(model.state_dict())
+    if state is not None:
+        model.load_state_dict(state)
+    return model.eval()
+
+
+@torch.no_grad()
+def predict_logits(model: nn.Module, inputs: Sequence[Tensor], *, batch: int = 500) -> Tensor:
+    """Logits (N, classes) in evaluation mode.
+
+    Args:
+        model: as in `train_model`.
+        inputs: (N, ...) each.
+        batch: rows a pass.
+    """
+    model.eval()
+    parts = [torch.split(values, batch) for values in inputs]
+    return torch.cat([model(*chosen) for chosen in zip(*parts, strict=True)])
+
+
+def predict_classes(model: nn.Module, inputs: Sequence[Tensor]) -> NDArray[np.int64]:
+    """The classes (N,) that a model gives; arguments as `predict_logits`."""
+    found: NDArray[np.int64] = predict_logits(model, inputs).argmax(dim=1).numpy()
+    return found
