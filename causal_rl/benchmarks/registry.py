@@ -11,6 +11,7 @@ _MODULES = {
     "table1": "causal_rl.benchmarks.table1",
     "table2-left": "causal_rl.benchmarks.table2_left",
     "table3": "causal_rl.benchmarks.table3",
+    "table2-right": "causal_rl.benchmarks.table2_right",
     "figure2": "causal_rl.benchmarks.figure2",
     "counterfactual-speed": "causal_rl.benchmarks.counterfactual_speed",
     "known-interventions": "causal_rl.benchmarks.known_interventions",

@@ -177,7 +177,8 @@ class PairComposer(nn.Module):
             (B, n, n, n): [b, i, k, j] of k for the pair (i, j).
         """
         q, k = self.query(states @ embedding), self.key(states @ embedding)
-        return torch.einsum("bikd,bkjd->bikj", q, k) * q.shape[-1] ** -0.5
+        found: Tensor = torch.einsum("bikd,bkjd->bikj", q, k) * q.shape[-1] ** -0.5
+        return found
 
     def compose(self, states: Tensor, embedding: Tensor, graph: Tensor, table: Tensor) -> Tensor:
         """One composition over all triangles.

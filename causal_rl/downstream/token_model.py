@@ -22,8 +22,8 @@ from causal_rl.downstream.irm import irm_penalty
 Objective = Literal["erm", "irm"]
 OBJECTIVES: tuple[Objective, ...] = ("erm", "irm")
 
-# IRM's weight of the penalty, before and after the share of the steps trained without it.
-_PENALTY, _WARM = (1.0, 1e4), 0.4
+# The share of the steps before IRM's penalty gets its weight; it has 1 until then.
+_WARM = 0.4
 _CLIP = 1.0
 
 
@@ -43,6 +43,7 @@ class TokenOptions:
         learning_rate: highest of a cycle.
         weight_decay: of AdamW, >= 0.
         objective: "erm", or "irm": the mean over environments plus IRMv1's penalty.
+        penalty: weight of that penalty in the last three fifths of the training, >= 1.
         seed: of weights and batches.
     """
 
@@ -57,6 +58,7 @@ class TokenOptions:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     objective: Objective = "erm"
+    penalty: float = 1e4
     seed: int = 0
 
     def check(self) -> None:
@@ -73,6 +75,7 @@ class TokenOptions:
         check_number("dropout", self.dropout, least=0.0, below=1.0)
         check_number("learning_rate", self.learning_rate, least=0.0, open_end=True)
         check_number("weight_decay", self.weight_decay, least=0.0)
+        check_number("penalty", self.penalty, least=1.0)
         check_choice("objective", self.objective, OBJECTIVES)
         if self.embed_dim % self.num_heads:
             raise ValueError(
@@ -184,7 +187,7 @@ def train_model(
             logits = model(*(values[rows] for values in inputs))
             loss = functional.cross_entropy(logits, labels[rows])
             if invariant:
-                weight = _PENALTY[step > _WARM * options.steps]
+                weight = options.penalty if step > _WARM * options.steps else 1.0
                 parts = zip(
                     torch.split(logits, share), torch.split(labels[rows], share), strict=True
                 )

@@ -18,6 +18,7 @@ from causal_rl.benchmarks.graph_recovery import run
 from causal_rl.benchmarks.learners import METHODS
 from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.world_recovery import SMOKE_WORLDS
+from causal_rl.datasets import DataUnavailableError, load_clutrr
 from causal_rl.envs import resolve_spec
 from causal_rl.errors import MissingExtraError
 
@@ -49,6 +50,7 @@ PICTURES = {
     "cleann": {"explanations.png"},
     "cina": {"families.png", "penalty.png"},
     "figure2": {"figure2.png"},
+    "table2-right": {"clutrr-length.png", "cues-accuracy.png", "pendulum-scenes.png"},
     "table2-left": {"worlds.png"},
     "table3": {"table3.png", "lengths.png"},
     "counterfactual-speed": {"speed.png"},
@@ -86,6 +88,11 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pytest.skip("needs the extra 'effects'")
     if name == "ecam-overhead" and importlib.util.find_spec("transformers") is None:
         pytest.skip("needs the extra 'transformers'")
+    if name == "table2-right":
+        try:
+            load_clutrr()
+        except DataUnavailableError as error:
+            pytest.skip(f"the data are not at hand: {error}")
     if name == "env-speed" and importlib.util.find_spec("CausalPlayground") is None:
         pytest.skip("needs the extra 'peers'")
     if name in ("bridges", "train-speed"):
