@@ -54,7 +54,7 @@ def test_the_grid_has_the_keys_of_all_parts_and_every_peer_on_both_sets():
         methods = {c.parameters["method"] for c in cells if c.parameters["split"] == split}
         assert methods == set(right_clutrr.METHODS) - left_out
     assert set(right_clutrr.HEADLINE) <= set(right_clutrr.SPLITS)
-    assert len(right_clutrr.cells(5, True)) == 6
+    assert len(right_clutrr.cells(5, True)) == 5
 
 
 def test_networks_have_equal_numbers_of_parameters():
