@@ -37,6 +37,7 @@ from causal_rl.downstream.cue_game import (
     make_game,
 )
 from causal_rl.downstream.token_graph import learn_token_graph
+from causal_rl.downstream.token_model import count_parameters
 from causal_rl.graphs import CausalGraph
 
 PART = "cues"
@@ -157,7 +158,7 @@ def run(cell: Cell) -> Outcome:
     figures: Row = {
         "accuracy": shares["out"],
         "accuracy_in": shares["in"],
-        "parameters": model.count(),
+        "parameters": count_parameters(model),
         "seconds": time.process_time() - started,
         "seconds_graph": learned,
         **_reads(game, graph),

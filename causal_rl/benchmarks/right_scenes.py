@@ -57,7 +57,7 @@ METHODS: Mapping[str, Mapping[str, str]] = {
         TRANSFORMER: "sees every patch",
         ATTN_MASK: "softmax(A + log M), M the patches that are correlated with an answer at .01",
         CATT: "sees every patch, with cross-sample attention beside the in-sample one",
-        IRM: "sees every patch; IRMv1 over the two environments",
+        IRM: "sees every patch; IRMv1 over the two environments, penalty 10",
         LEARNED: "hard mask: the patches that tell the same in both environments "
         "(`invariant_patches`)",
         TRUE: "hard mask: the patches of pendulum and sun",
@@ -91,7 +91,9 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 #: CATT's second attention has as many parameters as these take from the feed-forward nets.
 _CATT: Mapping[str, Any] = {"dictionary": 64, "feedforward_dim": 33}
-_SMOKE_PROBLEMS = 10
+#: Of the weights 10, 100 and 10,000 the one most accurate in distribution on a seed that is not
+#: among the published ones.
+_IRM: Mapping[str, Any] = {"objective": "irm", "penalty": 10.0}
 
 
 def cells(seeds: int, smoke: bool) -> list[Cell]:
@@ -119,7 +121,7 @@ def cells(seeds: int, smoke: bool) -> list[Cell]:
 
 
 def _changes(method: str) -> dict[str, Any]:
-    changed: Mapping[str, Mapping[str, Any]] = {CATT: _CATT, IRM: {"objective": "irm"}}
+    changed: Mapping[str, Mapping[str, Any]] = {CATT: _CATT, IRM: _IRM}
     return dict(changed.get(method, {}))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,73 +12,39 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causal_rl.attention import CausalAttention, Modulation, PreparedMask
+from causal_rl.attention import PreparedMask
+from causal_rl.attention.block import EncoderBlock
 from causal_rl.attention.modulation import Graph
-from causal_rl.discovery.cross_sample import CrossSampleAttention
-from causal_rl.discovery.options import check_choice, check_integer, check_number
+from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.downstream.cue_game import CueRows
-from causal_rl.downstream.irm import irm_penalty
-
-Objective = Literal["erm", "irm"]
-OBJECTIVES: tuple[Objective, ...] = ("erm", "irm")
-
-#: IRM's weight of the penalty, before and after the share of the steps that is trained without it.
-_PENALTY = (1.0, 1e4)
-_WARM = 0.4
+from causal_rl.downstream.token_model import TokenOptions, token_blocks, train_model
 
 
 @dataclass(frozen=True)
-class ClassifierOptions:
+class ClassifierOptions(TokenOptions):
     """What a classifier is, and how it is trained.
 
-    Args:
-        embed_dim: features of a token.
-        num_layers: blocks.
-        num_heads: heads; divides ``embed_dim``.
-        feedforward_dim: of a block.
-        modulation: of the attention by the graph.
-        dictionary: entries of CATT's cross-sample attention; 0 for none.
+    Args: as in `TokenOptions`, and
         hide: probability with which a word is hidden in training, so that predictions without
             some words mean something; in [0, 1).
-        steps: updates of the weights.
-        batch: rows an update.
-        learning_rate: highest of a cycle.
-        objective: "erm", or "irm": the mean over environments plus IRMv1's penalty.
-        seed: of weights, batches and hidden words.
     """
 
     embed_dim: int = 32
     num_layers: int = 2
     num_heads: int = 2
     feedforward_dim: int = 128
-    modulation: Modulation = "hard"
-    dictionary: int = 0
-    hide: float = 0.0
+    dropout: float = 0.0
     steps: int = 600
     batch: int = 128
     learning_rate: float = 3e-3
-    objective: Objective = "erm"
-    seed: int = 0
+    weight_decay: float = 0.0
+    hide: float = 0.0
 
     def check(self) -> None:
-        """Validate.
-
-        Raises:
-            ValueError: out of range.
-            TypeError: no number.
-        """
-        for name in ("embed_dim", "num_layers", "num_heads", "feedforward_dim", "batch", "steps"):
-            check_integer(name, getattr(self, name), least=1)
-        for name in ("dictionary", "seed"):
-            check_integer(name, getattr(self, name), least=0)
+        """Validate; see `TokenOptions.check`."""
+        super().check()
         check_number("hide", self.hide, least=0.0, below=1.0)
-        check_number("learning_rate", self.learning_rate, least=0.0, open_end=True)
-        check_choice("objective", self.objective, OBJECTIVES)
-        if self.embed_dim % self.num_heads:
-            raise ValueError(
-                f"num_heads is {self.num_heads}; it must divide embed_dim={self.embed_dim}"
-            )
 
 
 class CueClassifier(nn.Module):
@@ -97,13 +64,12 @@ class CueClassifier(nn.Module):
 
     def __init__(self, length: int, words: int, options: ClassifierOptions) -> None:
         super().__init__()
-        options.check()
         width = options.embed_dim
         self.length, self.words, self.rows_seen = length, words, 0
         self.word = nn.Embedding(length * words, width)
         self.absent = nn.Parameter(0.5 * torch.randn(length, width))
         self.label = nn.Parameter(0.5 * torch.randn(width))
-        self.blocks = nn.ModuleList(_Block(options) for _ in range(options.num_layers))
+        self.blocks = token_blocks(options)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2)
         self.register_buffer("first", torch.arange(length) * words, persistent=False)
@@ -148,7 +114,7 @@ class CueClassifier(nn.Module):
 
     def prepare(self, graph: ArrayLike) -> PreparedMask:
         """What depends on a graph alone, made once."""
-        block = cast(_Block, self.blocks[0])
+        block = cast(EncoderBlock, self.blocks[0])
         return block.attention.prepare(torch.as_tensor(np.asarray(graph, dtype=np.float32)))
 
     @torch.no_grad()
@@ -159,39 +125,25 @@ class CueClassifier(nn.Module):
         x = self.embed(tokens, hidden)
         for block in self.blocks[:-1]:
             x = block(x, graph)
-        last = cast(_Block, self.blocks[-1])
-        weights = last.attention(last.before(x), graph, need_weights=True)[1]
+        last = cast(EncoderBlock, self.blocks[-1])
+        weights = last.attention(last.norm_attention(x), graph, need_weights=True)[1]
         found: NDArray[np.float64] = weights.double().numpy()
         return found
 
-    def count(self) -> int:
-        """Number of parameters that training changes."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
+class _UnderGraph(nn.Module):
+    """A classifier as a function of the words alone, some of them hidden in training."""
 
-class _Block(nn.Module):
-    def __init__(self, options: ClassifierOptions) -> None:
+    def __init__(
+        self, model: CueClassifier, graph: Callable[[], Graph | PreparedMask], hide: float
+    ) -> None:
         super().__init__()
-        width = options.embed_dim
-        self.before = nn.LayerNorm(width)
-        attention: CausalAttention | CrossSampleAttention
-        attention = CausalAttention(width, options.num_heads, options.modulation)
-        if options.dictionary:
-            generator = torch.Generator().manual_seed(options.seed)
-            entries = torch.randn(options.dictionary, width, generator=generator)
-            attention = CrossSampleAttention(attention, entries, generator=generator)
-        self.attention = attention
-        self.between = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, options.feedforward_dim),
-            nn.GELU(),
-            nn.Linear(options.feedforward_dim, width),
-        )
+        self.model, self.graph, self.hide = model, graph, hide
 
-    def forward(self, x: Tensor, graph: Graph | PreparedMask) -> Tensor:
-        x = x + cast(Tensor, self.attention(self.before(x), graph))
-        out: Tensor = x + self.feedforward(self.between(x))
-        return out
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = torch.rand(tokens.shape) < self.hide if self.hide else None
+        logits: Tensor = self.model(tokens, self.graph(), hidden)
+        return logits
 
 
 def train_classifier(
@@ -228,60 +180,30 @@ def train_classifier(
     n = learner.n if learner is not None else len(np.asarray(fixed))
     if n != length + 1:
         raise ValueError(f"graph is over {n} nodes; it must be over {length + 1}, the label last")
-    places = [
-        torch.from_numpy(np.flatnonzero(rows.environment == e)) for e in np.unique(rows.environment)
-    ]
-    if options.objective == "irm" and len(places) < 2:
-        raise ValueError("objective is 'irm'; it needs rows from at least two environments")
+    data = (torch.from_numpy(rows.tokens), torch.from_numpy(rows.labels))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = CueClassifier(length, words, options)
-        mask = None if fixed is None else model.prepare(fixed)
-        data = (torch.from_numpy(rows.tokens), torch.from_numpy(rows.labels))
-        _fit(model, data, places, mask, learner, options, rounds)
+    mask = None if fixed is None else model.prepare(fixed)
+    every = max(options.steps // (rounds + 1), 1)
+
+    def graph_now() -> Graph | PreparedMask:
+        return learner.graph.detach() if mask is None and learner is not None else cast(Graph, mask)
+
+    def learn(step: int) -> None:
+        if learner is not None and step % every == 0:
+            _learn_graph(model, data, learner)
+
+    train_model(
+        _UnderGraph(model, graph_now, options.hide),
+        data[:1],
+        data[1],
+        options,
+        environments=torch.from_numpy(rows.environment),
+        after_step=learn,
+    )
     model.rows_seen = len(rows)
     return model.eval()
-
-
-def _fit(
-    model: CueClassifier,
-    data: tuple[Tensor, Tensor],
-    places: list[Tensor],
-    mask: PreparedMask | None,
-    learner: GraphFromRepresentations | None,
-    options: ClassifierOptions,
-    rounds: int,
-) -> None:
-    tokens, labels = data
-    optimiser = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.learning_rate, options.steps, pct_start=0.1
-    )
-    invariant = options.objective == "irm"
-    for step in range(1, options.steps + 1):
-        graph: Graph | PreparedMask
-        graph = mask if learner is None else learner.graph.detach()  # type: ignore[assignment]
-        if invariant:
-            share = options.batch // len(places)
-            drawn = [own[torch.randint(len(own), (share,))] for own in places]
-        else:
-            drawn = [torch.randint(len(labels), (options.batch,))]
-        batch = torch.cat(drawn)
-        hidden = torch.rand(tokens[batch].shape) < options.hide if options.hide else None
-        logits = model(tokens[batch], graph, hidden)
-        loss = functional.cross_entropy(logits, labels[batch])
-        if invariant:
-            weight = _PENALTY[step > _WARM * options.steps]
-            count = len(places)
-            parts = zip(logits.view(count, share, 2), labels[batch].view(count, share), strict=True)
-            penalty = torch.stack([irm_penalty(*part) for part in parts]).mean()
-            loss = (loss + weight * penalty) / max(weight, 1.0)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if learner is not None and step % max(options.steps // (rounds + 1), 1) == 0:
-            _learn_graph(model, data, learner)
 
 
 def _learn_graph(

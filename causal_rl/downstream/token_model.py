@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causal_rl.attention.block import EncoderBlock, attention_factory
-from causal_rl.attention.modulation import LOG_FLOOR, prepare_mask
+from causal_rl.attention.modulation import LOG_FLOOR, MODULATIONS, Modulation, prepare_mask
 from causal_rl.discovery.cross_sample import CrossSampleAttention
 from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.downstream.irm import irm_penalty
@@ -36,6 +36,7 @@ class TokenOptions:
         num_layers: blocks.
         num_heads: heads; divides ``embed_dim``.
         feedforward_dim: of a block.
+        modulation: of the attention by the graph.
         dictionary: entries of CATT's cross-sample attention; 0 for none.
         dropout: in attention and residual branches, in [0, 1).
         steps: updates of the weights.
@@ -51,6 +52,7 @@ class TokenOptions:
     num_layers: int = 2
     num_heads: int = 4
     feedforward_dim: int = 128
+    modulation: Modulation = "hard"
     dictionary: int = 0
     dropout: float = 0.0
     steps: int = 1500
@@ -77,17 +79,47 @@ class TokenOptions:
         check_number("weight_decay", self.weight_decay, least=0.0)
         check_number("penalty", self.penalty, least=1.0)
         check_choice("objective", self.objective, OBJECTIVES)
+        check_choice("modulation", self.modulation, MODULATIONS)
         if self.embed_dim % self.num_heads:
             raise ValueError(
                 f"num_heads is {self.num_heads}; it must divide embed_dim={self.embed_dim}"
             )
 
 
-class TokenEncoder(nn.Module):
-    """Pre-norm blocks of attention under a hard graph, of which the first token is read.
+def token_blocks(options: TokenOptions) -> nn.ModuleList:
+    """Pre-norm blocks of attention under a graph.
 
     With a dictionary every block also attends over learned tokens of other samples (CATT).
     Weights are drawn from torch's generator.
+
+    Args:
+        options: sizes; those of training are not used.
+
+    Returns:
+        ``num_layers`` times `EncoderBlock`.
+
+    Raises:
+        ValueError: an option out of range.
+        TypeError: an option of a wrong type.
+    """
+    options.check()
+    width = options.embed_dim
+    form = attention_factory("causal", options.modulation, options.dropout, LOG_FLOOR)
+    blocks = [
+        EncoderBlock(width, options.num_heads, form, options.feedforward_dim, options.dropout)
+        for _ in range(options.num_layers)
+    ]
+    if options.dictionary:
+        generator = torch.Generator().manual_seed(options.seed)
+        for block in blocks:
+            entries = torch.randn(options.dictionary, width, generator=generator)
+            both = CrossSampleAttention(block.attention, entries, generator=generator)
+            block.register_module("attention", both)
+    return nn.ModuleList(blocks)
+
+
+class TokenEncoder(nn.Module):
+    """The blocks of `token_blocks` and a norm, of which the first token is read.
 
     Args:
         options: sizes; those of training are not used.
@@ -95,21 +127,9 @@ class TokenEncoder(nn.Module):
 
     def __init__(self, options: TokenOptions) -> None:
         super().__init__()
-        options.check()
-        width, heads = options.embed_dim, options.num_heads
-        form = attention_factory("causal", "hard", options.dropout, LOG_FLOOR)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(width, heads, form, options.feedforward_dim, options.dropout)
-            for _ in range(options.num_layers)
-        )
-        self.norm = nn.LayerNorm(width)
-        if options.dictionary:
-            generator = torch.Generator().manual_seed(options.seed)
-            for block in cast("Sequence[EncoderBlock]", self.blocks):
-                entries = torch.randn(options.dictionary, width, generator=generator)
-                own = block.attention
-                both = CrossSampleAttention(own, entries, generator=generator)
-                block.register_module("attention", both)
+        self.blocks = token_blocks(options)
+        self.norm = nn.LayerNorm(options.embed_dim)
+        self.modulation: Modulation = options.modulation
 
     def forward(self, x: Tensor, graph: Tensor) -> Tensor:
         """What the first token has read.
@@ -121,7 +141,7 @@ class TokenEncoder(nn.Module):
         Returns:
             (B, embed_dim).
         """
-        mask = prepare_mask(graph, "hard", dtype=x.dtype)
+        mask = prepare_mask(graph, self.modulation, dtype=x.dtype)
         for block in self.blocks:
             x = block(x, mask)
         out: Tensor = self.norm(x[:, 0])
@@ -142,6 +162,7 @@ def train_model(
     environments: Tensor | None = None,
     held_out: tuple[Sequence[Tensor], Tensor] | None = None,
     checks: int = 10,
+    after_step: Callable[[int], None] | None = None,
 ) -> nn.Module:
     """Train a classifier by AdamW on a cycle of learning rates.
 
@@ -153,6 +174,7 @@ def train_model(
         environments: (N,) int64; "irm" draws a share of each batch from every one.
         held_out: inputs and labels that tell when the model was best; the last if None.
         checks: how often that is looked at.
+        after_step: called with the number of each step, from 1, once it is done.
 
     Returns:
         The model, in evaluation mode.
@@ -198,6 +220,8 @@ def train_model(
             nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
             optimiser.step()
             schedule.step()
+            if after_step is not None:
+                after_step(step)
             if held_out is not None and step % max(options.steps // checks, 1) == 0:
                 right = float((predict_classes(model, held_out[0]) == held_out[1].numpy()).mean())
                 if right > best:
