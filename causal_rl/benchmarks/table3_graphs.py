@@ -38,11 +38,9 @@ from causal_rl.benchmarks.table3_rows import (
 )
 from causal_rl.discovery import GraphLearner, learner_options, make_learner
 from causal_rl.discovery.attention_baselines import AttentionLearner
-from causal_rl.discovery.batch import BoolMatrix, Found, Rows
+from causal_rl.discovery.batch import BoolMatrix, Rows
 from causal_rl.discovery.ecam import EcamLearner
-from causal_rl.discovery.gated_mlp import train_and_reopen
 from causal_rl.discovery.masked_predictor import GATE_FLOOR, MaskedPredictor
-from causal_rl.graphs import project_to_dag
 
 #: The default learner, on the three kinds of rows that a learner may be given.
 DEFAULT = "interventional"
@@ -101,7 +99,7 @@ class AblatedPredictor(MaskedPredictor):
 
 
 class AblatedLearner(EcamLearner):
-    """`EcamLearner` on tables without lags, with an `AblatedPredictor` in the network's place.
+    """`EcamLearner` with an `AblatedPredictor` in the network's place.
 
     Args:
         changes: options of `AblatedPredictor`; none for the learner as it is.
@@ -112,33 +110,18 @@ class AblatedLearner(EcamLearner):
         super().__init__(**options)
         self.changes = dict(changes or {})
 
-    def _learn(self, rows: Rows, within: BoolMatrix, lagged: BoolMatrix) -> Found:
-        generator = torch.Generator().manual_seed(self.seed)
-        model = AblatedPredictor(
-            torch.from_numpy(within),
+    def _network(
+        self, allowed: BoolMatrix, always: BoolMatrix, generator: torch.Generator
+    ) -> MaskedPredictor:
+        return AblatedPredictor(
+            torch.from_numpy(allowed),
             embed_dim=self.embed_dim,
             num_layers=self.num_layers,
             num_heads=self.num_heads,
             generator=generator,
+            required=torch.from_numpy(always),
             **self.changes,
         )
-        fit = train_and_reopen(
-            model,
-            torch.from_numpy(rows.current.astype(np.float32)),
-            torch.from_numpy((~rows.do_target).astype(np.float32)),
-            steps=self.steps,
-            batch_size=self.batch_size,
-            sparsity=self.sparsity,
-            acyclicity=self.acyclicity,
-            penalty_end=self.penalty_end,
-            learning_rate=self.learning_rate,
-            gate_learning_rate=self.gate_learning_rate,
-            temperature=self.temperature,
-            generator=generator,
-        )
-        strengths = fit.probabilities.double().numpy() if fit.finite else np.zeros(within.shape)
-        strong = np.where(strengths > self.threshold, strengths, 0.0)
-        return Found(edges=project_to_dag(strong) != 0, confidence=strengths)
 
 
 class FullAttentionLearner(AttentionLearner):

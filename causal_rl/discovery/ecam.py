@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.network_options import check_network
 from causal_rl.discovery.options import check_choice, check_number
 from causal_rl.graphs import project_to_dag
+
+if TYPE_CHECKING:
+    import torch
+
+    from causal_rl.discovery.masked_predictor import MaskedPredictor
 
 #: A penalty below this is no cycle that a threshold of one half would leave.
 _ACYCLIC = 0.1
@@ -109,11 +114,28 @@ class EcamLearner(BatchLearner):
         super().reset()
         self.converged_ = None
 
+    def _network(
+        self, allowed: BoolMatrix, always: BoolMatrix, generator: torch.Generator
+    ) -> MaskedPredictor:
+        """The network that is trained; an ablation puts another in its place."""
+        import torch
+
+        from causal_rl.discovery.masked_predictor import MaskedPredictor
+
+        return MaskedPredictor(
+            torch.from_numpy(allowed),
+            gated=True,
+            embed_dim=self.embed_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            generator=generator,
+            required=torch.from_numpy(always),
+        )
+
     def _learn(self, rows: Rows, within: BoolMatrix, lagged: BoolMatrix) -> Found:
         import torch
 
         from causal_rl.discovery.gated_mlp import train_and_reopen
-        from causal_rl.discovery.masked_predictor import MaskedPredictor
 
         m = within.shape[0]
         required = self._required_edges()[np.ix_(self._varying, self._varying)] & within
@@ -123,15 +145,7 @@ class EcamLearner(BatchLearner):
             values = np.hstack([rows.current, rows.lagged])
             always = np.vstack([required, np.zeros_like(lagged)])
         generator = torch.Generator().manual_seed(self.seed)
-        model = MaskedPredictor(
-            torch.from_numpy(allowed),
-            gated=True,
-            embed_dim=self.embed_dim,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            generator=generator,
-            required=torch.from_numpy(always),
-        ).to(self.device)
+        model = self._network(allowed, always, generator).to(self.device)
         columns = torch.from_numpy(values.astype(np.float32)).to(self.device)
         kept = torch.from_numpy((~rows.do_target).astype(np.float32)).to(self.device)
         fit = train_and_reopen(
