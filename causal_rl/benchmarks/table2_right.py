@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
-from causal_rl.benchmarks import right_clutrr, right_cues, right_scenes
+from causal_rl.benchmarks import right_clutrr, right_cues, right_scenes, right_text
 from causal_rl.benchmarks.cells import Cell, Outcome
 from causal_rl.benchmarks.report import Findings, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
@@ -43,7 +43,8 @@ class Part(Protocol):
 
 
 PARTS: Mapping[str, Part] = {
-    part.PART: part for part in cast(Sequence[Part], (right_clutrr, right_cues, right_scenes))
+    part.PART: part
+    for part in cast(Sequence[Part], (right_clutrr, right_cues, right_scenes, right_text))
 }
 
 #: What the paper's Table 2 says, in percent; its data and models are not public.
@@ -155,7 +156,7 @@ BENCHMARK = Benchmark(
     name="table2-right",
     title="Table 2, right half: downstream tasks",
     description="Accuracy of transformers with a learned causal graph, the true one or none, and "
-    "of their peers, on CLUTRR, the spurious-cue game, rendered scenes and symbolic ACRE.",
+    "of their peers, on CLUTRR, the spurious-cue game, rendered scenes, ACRE and revised text.",
     grid=grid,
     function=run,
     findings=findings,

@@ -52,6 +52,16 @@ from causal_rl.downstream.story_text import (
     told_edges,
     train_extractor,
 )
+from causal_rl.downstream.text_graph import WordRegression, associated_words, fit_words
+from causal_rl.downstream.text_model import TextTransformer
+from causal_rl.downstream.text_tokens import (
+    TextRows,
+    make_vocabulary,
+    pair_texts,
+    question_texts,
+    review_texts,
+    text_rows,
+)
 from causal_rl.downstream.token_graph import CountEvidence, learn_token_graph
 from causal_rl.downstream.token_model import TokenOptions, predict_classes, train_model
 
@@ -78,9 +88,13 @@ __all__ = [
     "StoryTraining",
     "TextExplanation",
     "TextPrediction",
+    "TextRows",
+    "TextTransformer",
     "TokenOptions",
     "TriangularAttention",
+    "WordRegression",
     "acre_rows",
+    "associated_words",
     "cut_windows",
     "draw_questions",
     "edge_graph",
@@ -89,18 +103,24 @@ __all__ = [
     "explain_sentence",
     "explain_text",
     "extract_edges",
+    "fit_words",
     "hold_out",
     "invariant_patches",
     "irm_penalty",
     "learn_relations",
     "learn_token_graph",
     "make_game",
+    "make_vocabulary",
+    "pair_texts",
     "pendulum_scm",
     "predict",
     "predict_classes",
+    "question_texts",
     "read_words",
+    "review_texts",
     "scene_inputs",
     "story_accuracy",
+    "text_rows",
     "told_edges",
     "train_classifier",
     "train_extractor",
