@@ -229,7 +229,9 @@ def findings(results: Results) -> Findings:
         "out of it the pendulum is set by hand and the flag tells nothing "
         f"({FULL['test_rows']:,} questions each). Answers are exact, by the model. One small "
         "vision transformer, written here; only the graph, the objective (irm) and the attention "
-        "(catt) differ.",
+        "(catt) differ. Pixel noise, the flag's size and its noise in the second environment were "
+        "chosen on seeds that are not in the table so that the flag is a shortcut which the plain "
+        "transformer takes; at more pixel noise it does not.",
         f"Symbolic ACRE (`{IID}`, `{COMP}`): 8,000 queries to train on, 4,000 to test. As symbols "
         f"both parts of `{COMP}` have the same object numbers, so that it asks for no composition. "
         "There are no environments, hence no IRM.",
