@@ -67,7 +67,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 PEERS_NEEDED = ("table1", "known-interventions", "graph-recovery", "world-recovery")
 # The loops that they run have tests of their own.
-SLOW = ("bridges", "train-speed", "counterfactual-speed", "ecam-overhead", "table3")
+SLOW = (
+    "bridges", "train-speed", "counterfactual-speed", "ecam-overhead", "table3", "planner-chain",
+    "unseen-graphs",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
