@@ -168,14 +168,8 @@ def _differences(results: Results) -> str:
 
 
 def _paired(results: Results, metric: str, first: str, second: str) -> Estimate | None:
-    by_seed: list[dict[object, float]] = []
-    for encoder in (first, second):
-        rows = results.select(encoder=encoder)
-        by_seed.append(
-            {r["seed"]: float(v) for r in rows if isinstance(v := r.get(metric), int | float)}
-        )
-    seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
-    return estimate([by_seed[0][s] - by_seed[1][s] for s in seeds]) if seeds else None
+    found = results.differences(metric, {"encoder": first}, {"encoder": second})
+    return estimate(found) if found.size else None
 
 
 def _cost_table(results: Results) -> str:

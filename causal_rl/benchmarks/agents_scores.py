@@ -78,16 +78,8 @@ def paired_differences(
 ) -> list[float]:
     """How much higher a method is than another, seed by seed in one world or in all."""
     where = {} if world is None else {"world": world}
-    other = {
-        (row["world"], row["seed"]): row.get(metric)
-        for row in results.select(method=second, **where)
-    }
-    found = []
-    for row in results.select(method=first, **where):
-        a, b = row.get(metric), other.get((row["world"], row["seed"]))
-        if isinstance(a, int | float) and isinstance(b, int | float):
-            found.append(float(a) - float(b))
-    return found
+    mine, other = {"method": first, **where}, {"method": second, **where}
+    return [float(gap) for gap in results.differences(metric, mine, other, by=("world", "seed"))]
 
 
 def score_lines(results: Results) -> list[list[object]]:

@@ -157,14 +157,8 @@ def _difference_table(results: Results) -> str:
 
 
 def _paired(results: Results, world: str, loop: str) -> np.ndarray[Any, Any]:
-    own = {row["seed"]: row["return_normalised"] for row in results.select(world=world, loop=OWN)}
-    pairs = [
-        (row["return_normalised"], own.get(row["seed"]))
-        for row in results.select(world=world, loop=loop)
-    ]
-    return np.array(
-        [a - b for a, b in pairs if isinstance(a, int | float) and isinstance(b, int | float)]
-    )
+    ours: Row = {"world": world, "loop": OWN}
+    return results.differences("return_normalised", {"world": world, "loop": loop}, ours)
 
 
 def _graph_table(results: Results) -> str:

@@ -62,6 +62,34 @@ class Results:
         """(n,) numbers of a metric among selected rows; rows without it are left out."""
         return numbers(self.select(**where), metric)
 
+    def differences(
+        self,
+        metric: str,
+        first: Mapping[str, Value],
+        second: Mapping[str, Value],
+        by: Sequence[str] = ("seed",),
+    ) -> NDArray[np.float64]:
+        """(n,) how much more one selection has than another, over what pairs their rows.
+
+        Args:
+            metric: the figure.
+            first: columns and values that select rows, in whose order the differences come.
+            second: the same for what is subtracted, one row a pair.
+            by: columns that pair a row of one with a row of the other; those without a partner,
+                or without a number, are left out.
+        """
+        others = {tuple(row.get(k) for k in by): row.get(metric) for row in self.select(**second)}
+        pairs = (
+            (row.get(metric), others.get(tuple(row.get(k) for k in by)))
+            for row in self.select(**first)
+        )
+        found = [
+            float(a) - float(b)
+            for a, b in pairs
+            if isinstance(a, int | float) and isinstance(b, int | float)
+        ]
+        return np.array(found, dtype=np.float64)
+
     def estimate(self, metric: str, **where: Value) -> Estimate | None:
         """Mean with its interval, None where there is no number."""
         values = self.values(metric, **where)

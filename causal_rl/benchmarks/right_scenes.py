@@ -12,11 +12,20 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row, Value
-from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
+from causal_rl.benchmarks.report import Findings, Mark, markdown_table
 from causal_rl.benchmarks.results import Results
-from causal_rl.benchmarks.statistics import estimate, number, numbers
+from causal_rl.benchmarks.right_methods import (
+    ATTN_MASK,
+    CATT,
+    IRM,
+    LEARNED,
+    TRANSFORMER,
+    TRUE,
+    draw_splits,
+    learned_is_better,
+    plain_mean,
+)
 from causal_rl.datasets import ACRE_KINDS, load_acre
 from causal_rl.downstream.acre_tokens import (
     RELATIONS,
@@ -48,9 +57,6 @@ from causal_rl.downstream.token_model import (
 )
 
 PART = "pendulum"
-TRANSFORMER, ATTN_MASK, CATT, IRM, LEARNED, TRUE = (
-    "transformer", "attn-mask", "catt", "irm", "ecam-learned", "ecam-true"
-)  # fmt: skip
 SHIFT, IID, COMP = "shift", "acre-iid", "acre-comp"
 METHODS: Mapping[str, Mapping[str, str]] = {
     SHIFT: {
@@ -78,7 +84,6 @@ SPLITS: Mapping[str, Mapping[str, str]] = {
 HEADLINE: Mapping[str, str] = {
     SHIFT: "pendulum questions, out of distribution", IID: "ACRE", COMP: "ACRE, other objects",
 }  # fmt: skip
-NEEDED_SEEDS = 5
 #: Seeds that were not looked at when this was made.
 FRESH = 9000
 #: Distance of the flag from the wind in each environment of the training, and their shares.
@@ -211,14 +216,6 @@ def _run_acre(method: str, split: str, options: TokenOptions) -> Outcome:
 # ------------------------------------------------------------------- what is said of the results
 
 
-def _values(
-    results: Results, split: str, method: str, metric: str = "accuracy"
-) -> NDArray[np.float64]:
-    """In the order of the seeds, so that methods can be paired."""
-    chosen = results.select(split=split, method=method)
-    return numbers(sorted(chosen, key=lambda row: int(row["seed"] or 0)), metric)
-
-
 def findings(results: Results) -> Findings:
     """Learned graph against none, seed by seed, and a table a split."""
     protocol = [
@@ -242,19 +239,12 @@ def findings(results: Results) -> Findings:
 
 def _marks(results: Results) -> list[Mark]:
     """The rows of the true graph are no claim."""
-    made = []
-    for split, other in ((s, o) for s in SPLITS for o in (TRANSFORMER, ATTN_MASK, CATT, IRM)):
-        if other not in SPLITS[split]:
-            continue
-        ours, theirs = _values(results, split, LEARNED), _values(results, split, other)
-        claim = f"{split}: `{LEARNED}` is more accurate than `{other}`, paired by seed"
-        if not ours.size or ours.size != theirs.size:
-            made.append(Mark(claim, "-", None))
-            continue
-        gap = estimate(ours - theirs)
-        holds = decide(gap.count, NEEDED_SEEDS, gap.low > 0)
-        made.append(Mark(claim, f"difference {gap}", holds))
-    return made
+    return [
+        learned_is_better(results, split, other, split)
+        for split in SPLITS
+        for other in (TRANSFORMER, ATTN_MASK, CATT, IRM)
+        if other in SPLITS[split]
+    ]
 
 
 def _table(results: Results, split: str) -> str:
@@ -267,12 +257,12 @@ def _table(results: Results, split: str) -> str:
         "true relations open", "relations open")  # fmt: skip
     lines = []
     for method, what in SPLITS[split].items():
-        if not _values(results, split, method).size:
+        where = {"split": split, "method": method}
+        if not results.select(**where):
             continue
-        where: Row = {"split": split, "method": method}
         shown = [results.estimate(metric, **where) or "-" for metric in ("accuracy", extra)]
         plain = [
-            _mean(results, split, method, metric)
+            plain_mean(results, metric, **where)
             for metric in (*kinds, *graph, "parameters", "seconds", "seconds_graph")
         ]
         lines.append([method, what, *shown, *plain])
@@ -282,31 +272,7 @@ def _table(results: Results, split: str) -> str:
     return f"## Scenes: {split}\n\n{markdown_table(header, lines)}"
 
 
-def _mean(results: Results, split: str, method: str, metric: str) -> str:
-    values = _values(results, split, method, metric)
-    return number(float(values.mean())) if values.size else "-"
-
-
 def figures(results: Results) -> Mapping[str, Figure]:
     """Accuracy of every method, a panel a split; in distribution beside it for the pendulum."""
-    drawn = [split for split in SPLITS if results.select(split=split)]
-    if not drawn:
-        return {}
-    figure = Figure(figsize=(4.5 * len(drawn), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-    for axes, split in zip(panels, drawn, strict=True):
-        for place, method in enumerate(SPLITS[split]):
-            for metric, shift, color, label in (
-                ("accuracy_in", -0.2, "C7", "in distribution"),
-                ("accuracy", 0.2, "C0", "test"),
-            ):
-                values = _values(results, split, method, metric)
-                if values.size:
-                    name = None if place else label
-                    draw_bar(axes, place + shift, estimate(values), color, width=0.4, label=name)
-        axes.set_xticks(range(len(SPLITS[split])), list(SPLITS[split]), rotation=30, ha="right")
-        axes.set_title(split)
-        axes.tick_params(labelsize=7)
-    panels[0].set_ylabel("accuracy")
-    panels[0].legend(fontsize=7)
-    return {"scenes.png": figure}
+    figure = draw_splits(results, SPLITS, "in distribution", "test", columns=3)
+    return {} if figure is None else {"scenes.png": figure}

@@ -12,11 +12,18 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row, Value
-from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
+from causal_rl.benchmarks.report import Findings, Mark, markdown_table
 from causal_rl.benchmarks.results import Results
-from causal_rl.benchmarks.statistics import estimate, number, numbers
+from causal_rl.benchmarks.right_methods import (
+    ATTN_MASK,
+    CATT,
+    LEARNED,
+    TRANSFORMER,
+    draw_splits,
+    learned_is_better,
+    plain_mean,
+)
 from causal_rl.datasets import (
     load_ecare,
     load_revised_imdb,
@@ -43,9 +50,7 @@ from causal_rl.downstream.token_model import (
 )
 
 PART = "text"
-TRANSFORMER, ATTN_MASK, CATT, LEARNED, WORDS, AUGMENTED = (
-    "transformer", "attn-mask", "catt", "ecam-learned", "word-regression", "augmented"
-)  # fmt: skip
+WORDS, AUGMENTED = "word-regression", "augmented"
 METHODS: Mapping[str, str] = {
     TRANSFORMER: "every word and the label see all",
     ATTN_MASK: "softmax(A + log M), the label sees words associated with it at level .01",
@@ -68,7 +73,6 @@ HEADLINE: Mapping[str, str] = {
 }  # fmt: skip
 #: Splits whose test data are revised by people.
 REVISED = (IMDB, SNLI)
-NEEDED_SEEDS = 5
 #: Seeds that were not looked at when this was made.
 FRESH = 5000
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -222,14 +226,6 @@ _LOADERS: Mapping[str, Callable[[bool], dict[str, list[Text]]]] = {
 # ------------------------------------------------------------------- what is said of the results
 
 
-def _values(
-    results: Results, split: str, method: str, metric: str = "accuracy"
-) -> NDArray[np.float64]:
-    """In the order of the seeds, so that methods can be paired."""
-    chosen = results.select(split=split, method=method)
-    return numbers(sorted(chosen, key=lambda row: int(row["seed"] or 0)), metric)
-
-
 def findings(results: Results) -> Findings:
     """Learned graph against none and against the correlation graph, and a table a split."""
     words = ", ".join(f"{sizes['longest']} of {split}" for split, sizes in SIZES.items())
@@ -250,17 +246,13 @@ def findings(results: Results) -> Findings:
 
 
 def _marks(results: Results) -> list[Mark]:
-    made = []
-    for split, other in ((s, o) for s in SPLITS for o in (TRANSFORMER, ATTN_MASK)):
-        ours, theirs = _values(results, split, LEARNED), _values(results, split, other)
-        where = ", revised test data" if split in REVISED else ""
-        claim = f"{split}{where}: `{LEARNED}` is more accurate than `{other}`, paired by seed"
-        if not ours.size or ours.size != theirs.size:
-            made.append(Mark(claim, "-", None))
-            continue
-        gap = estimate(ours - theirs)
-        made.append(Mark(claim, f"difference {gap}", decide(gap.count, NEEDED_SEEDS, gap.low > 0)))
-    return made
+    return [
+        learned_is_better(
+            results, split, other, split + (", revised test data" if split in REVISED else "")
+        )
+        for split in SPLITS
+        for other in (TRANSFORMER, ATTN_MASK)
+    ]
 
 
 def _table(results: Results, split: str) -> str:
@@ -269,12 +261,12 @@ def _table(results: Results, split: str) -> str:
     names |= {"accuracy_both": "both of a pair"} if split == IMDB else {}
     lines = []
     for method in SPLITS[split]:
-        if not _values(results, split, method).size:
+        where = {"split": split, "method": method}
+        if not results.select(**where):
             continue
-        where: Row = {"split": split, "method": method}
         shown = [results.estimate(metric, **where) or "-" for metric in names]
         plain = [
-            _mean(results, split, method, metric)
+            plain_mean(results, metric, **where)
             for metric in ("most_frequent", "edges", "parameters", "seconds", "seconds_graph")
         ]
         lines.append([method, METHODS[method], *shown, *plain])
@@ -283,28 +275,7 @@ def _table(results: Results, split: str) -> str:
     return f"## Text: {split}\n\n{markdown_table(header, lines)}"
 
 
-def _mean(results: Results, split: str, method: str, metric: str) -> str:
-    values = _values(results, split, method, metric)
-    return number(float(values.mean())) if values.size else "-"
-
-
 def figures(results: Results) -> Mapping[str, Figure]:
     """Accuracy of every method, a panel a split."""
-    drawn = [split for split in SPLITS if results.select(split=split)]
-    if not drawn:
-        return {}
-    figure = Figure(figsize=(4 * len(drawn), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-    for axes, split in zip(panels, drawn, strict=True):
-        for place, method in enumerate(SPLITS[split]):
-            for metric, shift, color in (("accuracy_in", -0.2, "C7"), ("accuracy", 0.2, "C0")):
-                values = _values(results, split, method, metric)
-                if values.size:
-                    label = {"C7": "original test", "C0": "test"}[color] if not place else None
-                    draw_bar(axes, place + shift, estimate(values), color, width=0.4, label=label)
-        axes.set_xticks(range(len(SPLITS[split])), list(SPLITS[split]), rotation=30, ha="right")
-        axes.set_title(split)
-        axes.tick_params(labelsize=7)
-    panels[0].set_ylabel("accuracy")
-    panels[0].legend(fontsize=7, loc="lower right")
-    return {"text.png": figure}
+    figure = draw_splits(results, SPLITS, "original test", "test", columns=4)
+    return {} if figure is None else {"text.png": figure}

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
+from causal_rl.benchmarks.cells import Row
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table, results_text
+from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.statistics import estimate, interquartile_mean, mean, number, summarise
 from causal_rl.benchmarks.store import from_text, to_csv
 
@@ -91,3 +93,21 @@ def test_marks_wait_for_enough_seeds() -> None:
     assert decide(10, 10, True) is True
     assert decide(12, 10, False) is False
     assert markdown_table(["a", "b"], [[1, 2]]).splitlines()[1] == "| --- | ---: |"
+
+
+def test_differences_pair_rows_and_leave_out_those_without_a_partner() -> None:
+    rows: list[Row] = [
+        {"method": method, "world": world, "seed": seed, "score": score}
+        for method, world, seed, score in (
+            ("a", "x", 0, 3.0), ("a", "x", 1, 5.0), ("a", "y", 0, 7.0), ("a", "y", 1, None),
+            ("b", "x", 1, 1.0), ("b", "x", 0, 2.0), ("b", "y", 1, 9.0),
+        )
+    ]  # fmt: skip
+    results = Results(rows[::-1], [])
+    both = results.differences("score", {"method": "a"}, {"method": "b"}, by=("world", "seed"))
+    assert both.tolist() == [4.0, 1.0]
+    in_x = results.differences(
+        "score", {"method": "b", "world": "x"}, {"method": "a", "world": "x"}
+    )
+    assert in_x.tolist() == [-1.0, -4.0]
+    assert results.differences("score", {"method": "a"}, {"method": "c"}).shape == (0,)
