@@ -25,23 +25,26 @@ def plain_mean(results: Results, metric: str, **where: str) -> str:
     return "-" if found is None else number(found.value)
 
 
-def learned_is_better(results: Results, split: str, other: str, what: str) -> Mark:
-    """The claim that the learned graph beats another method, on the differences seed by seed.
+def learned_is_better(
+    results: Results, split: str, other: str, what: str, *, ours: str = LEARNED
+) -> Mark:
+    """The claim that a learned graph beats another method, on the differences seed by seed.
 
     Args:
         results: of one task.
         split: of it.
         other: the other method.
         what: how the claim names the split.
+        ours: the method with the learned graph.
 
     Returns:
         The mark; undecided where the two have other seeds, or too few.
     """
-    claim = f"{what}: `{LEARNED}` is more accurate than `{other}`, paired by seed"
-    ours: Row = {"split": split, "method": LEARNED}
-    theirs: Row = {"split": split, "method": other}
-    gaps = results.differences("accuracy", ours, theirs)
-    if not gaps.size or {len(results.select(**each)) for each in (ours, theirs)} != {gaps.size}:
+    claim = f"{what}: `{ours}` is more accurate than `{other}`, paired by seed"
+    one: Row = {"split": split, "method": ours}
+    two: Row = {"split": split, "method": other}
+    gaps = results.differences("accuracy", one, two)
+    if not gaps.size or {len(results.select(**each)) for each in (one, two)} != {gaps.size}:
         return Mark(claim, "-", None)
     gap = estimate(gaps)
     return Mark(claim, f"difference {gap}", decide(gap.count, NEEDED_SEEDS, gap.low > 0))

@@ -35,6 +35,7 @@ from causal_rl.downstream.pendulum_model import (
     scene_inputs,
     true_patches,
 )
+from causal_rl.downstream.pendulum_vit import SceneViT, draw_question_marks, vit_inputs
 from causal_rl.downstream.rule_table import RuleTable
 from causal_rl.downstream.stories import (
     StoryBatch,
@@ -84,6 +85,7 @@ __all__ = [
     "PendulumQuestions",
     "RuleTable",
     "SceneTransformer",
+    "SceneViT",
     "StoryBatch",
     "StoryTraining",
     "TextExplanation",
@@ -96,6 +98,7 @@ __all__ = [
     "acre_rows",
     "associated_words",
     "cut_windows",
+    "draw_question_marks",
     "draw_questions",
     "edge_graph",
     "encode_stories",
@@ -127,4 +130,5 @@ __all__ = [
     "train_model",
     "train_on_stories",
     "true_patches",
+    "vit_inputs",
 ]

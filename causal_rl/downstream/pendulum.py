@@ -35,13 +35,14 @@ CHANGES = ("neither", "length", "position", "both")
 N_ANSWERS = 3 * BINS + len(CHANGES)
 #: Picture and patch, in pixels; a patch row is 3 units of the world high.
 SIZE, PATCH = (32, 32), (4, 8)
+#: Rows of patches between sun and pivot: empty in every scene.
+SKY_ROWS = (1, 2)
 
 _SWING = 35.0
 _LEFT, _BOTTOM, _UNIT = -2.0, -3.0, 0.75
 _SUN_HEIGHT = 19.5
 # Middle and half the size of the flag.
 _FLAG, _FLAG_HALF = (1.0, 19.5), (2.4, 1.2)
-_SKY = (1, 2)
 _ROD_SHADE, _BALL_SHADE = 0.35, 0.5
 # Length or position has changed when it has by so much.
 _MOVED = 2.0
@@ -271,11 +272,11 @@ def _rod(grid: tuple[Array, Array], x: Array, y: Array, width: float) -> Array:
 def patches(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut pictures ``(N, 32, 32)`` into patches ``(N, 24, 32)``: by rows from the upper left.
 
-    The two rows of sky between sun and pivot, empty in every scene, are left out.
+    `SKY_ROWS` are left out.
     """
     n, (rows, columns), (high, wide) = len(pictures), SIZE, PATCH
     cut = pictures.reshape(n, rows // high, high, columns // wide, wide)
-    cut = cut.transpose(0, 1, 3, 2, 4)[:, [i for i in range(rows // high) if i not in _SKY]]
+    cut = cut.transpose(0, 1, 3, 2, 4)[:, [i for i in range(rows // high) if i not in SKY_ROWS]]
     return np.ascontiguousarray(cut.reshape(n, -1, high * wide))
 
 

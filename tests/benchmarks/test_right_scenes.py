@@ -13,6 +13,8 @@ from causal_rl.benchmarks.right_scenes import (
     SHIFT,
     SPLITS,
     TRANSFORMER,
+    VIT,
+    VIT_LEARNED,
     cells,
     figures,
     findings,
@@ -25,7 +27,7 @@ def _results(gap: float, seeds: int = 5) -> Results:
     for split, methods in SPLITS.items():
         for method in methods:
             for seed in range(seeds):
-                better = gap if method == LEARNED else 0.0
+                better = gap if method in (LEARNED, VIT_LEARNED) else 0.0
                 rows.append(
                     {
                         "task": PART, "split": split, "method": method, "seed": seed,
@@ -43,7 +45,7 @@ def test_the_grid_has_every_method_of_every_split_once() -> None:
     assert {c.parameters["split"] for c in cells(5, smoke=True)} == {SHIFT}
 
 
-@pytest.mark.parametrize("method", [TRANSFORMER, IRM])
+@pytest.mark.parametrize("method", [TRANSFORMER, IRM, VIT])
 def test_a_smoke_cell_runs(method: str) -> None:
     cell = next(c for c in cells(1, smoke=True) if c.parameters["method"] == method)
     found = run(cell).figures
@@ -53,13 +55,15 @@ def test_a_smoke_cell_runs(method: str) -> None:
 
 def test_methods_have_as_many_parameters() -> None:
     from causal_rl.downstream.pendulum_model import SceneTransformer
+    from causal_rl.downstream.pendulum_vit import SceneViT
     from causal_rl.downstream.token_model import TokenOptions, count_parameters
 
-    counts = [
-        count_parameters(SceneTransformer(TokenOptions(**c.part("model"))))
-        for c in cells(1, smoke=False)
-        if c.parameters["split"] == SHIFT
-    ]
+    counts = []
+    for cell in cells(1, smoke=False):
+        if cell.parameters["split"] == SHIFT:
+            vit = cell.parameters["method"] in (VIT, VIT_LEARNED)
+            made = (SceneViT if vit else SceneTransformer)(TokenOptions(**cell.part("model")))
+            counts.append(count_parameters(made))
     assert max(counts) / min(counts) < 1.05
 
 
