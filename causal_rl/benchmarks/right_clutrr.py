@@ -86,11 +86,11 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
     RULES: {},
 }
 _TRAINING: Mapping[str, StoryTraining] = {
-    TRANSFORMER: StoryTraining(steps=1000, learning_rate=1e-3, slots=12),
-    IRM: StoryTraining(steps=1000, learning_rate=1e-3, slots=12, invariance=100.0),
-    ATTN_MASK: StoryTraining(steps=1000, learning_rate=1e-3, slots=12),
-    CATT: StoryTraining(steps=1000, learning_rate=1e-3, slots=12),
-    EDGE: StoryTraining(steps=400, learning_rate=1e-3),
+    TRANSFORMER: StoryTraining(steps=3000, learning_rate=1e-3, slots=12),
+    IRM: StoryTraining(steps=3000, learning_rate=1e-3, slots=12, invariance=100.0),
+    ATTN_MASK: StoryTraining(steps=3000, learning_rate=1e-3, slots=12),
+    CATT: StoryTraining(steps=3000, learning_rate=1e-3, slots=12),
+    EDGE: StoryTraining(steps=800, learning_rate=1e-3),
     LEARNED: StoryTraining(steps=300),
     TRUE: StoryTraining(steps=300),
     FULL: StoryTraining(steps=300),
