@@ -33,6 +33,7 @@ from causal_rl.agents import (
     trained_by,
 )
 from causal_rl.agents.config import DEFAULT_AGENT, read_options
+from causal_rl.agents.report.write import report_command
 from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.benchmarks.command import benchmark_command
 from causal_rl.discovery.command import discover_command
@@ -326,6 +327,7 @@ for _command in (
     train_family_command,
     act_zero_shot_command,
     effect_command,
+    report_command,
 ):
     cli.add_command(_command)
 

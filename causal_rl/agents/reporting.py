@@ -148,7 +148,7 @@ def plot_learning_curve(
             textcoords="offset points", fontsize=8, rotation=90, va="top",
         )  # fmt: skip
     left.set(xlabel="environment steps", ylabel="return per episode", title="Return")
-    left.legend(fontsize=8, loc="center right")
+    left.legend(fontsize=8, loc="best")
     errors: list[list[float]] = []
     for tag, label, style in (
         ("causal/shd_contemporaneous", "within step", "C0-"),

@@ -44,6 +44,7 @@ from causal_rl.graphs import CausalGraph
 SUMMARY_FILE = "summary.json"
 GRAPH_FILE = "graph.json"
 EVENTS_FILE = "events.jsonl"
+TRANSITIONS_FILE = "transitions.npz"
 
 # The closing evaluation runs on episodes that neither training nor model selection has seen.
 FINAL_SEED_OFFSET = 700_000
@@ -331,7 +332,7 @@ def _finish(
     rows = graph_rows(graph, truth, seed=config.seed)
     run.seconds = before + time.perf_counter() - started
     graph.save(folder / GRAPH_FILE)
-    algorithm.store.all().save(folder / "transitions.npz")
+    algorithm.store.all().save(folder / TRANSITIONS_FILE)
     if isinstance(algorithm, PlannerAgent):
         algorithm.write(folder)
     if run.pictures:

@@ -37,7 +37,7 @@ COLOURS: dict[Status, str] = {
     "extra": "#d62728",
     "reversed": "#ff9d1e",
 }
-_FILLS: dict[Kind, str] = {
+FILLS: dict[Kind, str] = {
     "state": "#dbe9f6",
     "action": "#d5efcf",
     "context": "#e5d8f0",
@@ -263,7 +263,7 @@ def draw_circle(
     # Missing edges first: what was learned is drawn over them.
     for arrow in sorted(arrows, key=lambda a: (a.status != "missing", a.lagged)):
         if arrow.parent == arrow.child:
-            curve = _loop(centres[arrow.parent], float(angles[arrow.parent]), radius)
+            curve = loop(centres[arrow.parent], float(angles[arrow.parent]), radius)
         else:
             pair = frozenset((arrow.parent, arrow.child))
             slot = slots.get(pair, 0)
@@ -323,8 +323,8 @@ def chord(start: FloatMatrix, end: FloatMatrix, n: int, radius: float, slot: int
     return np.array([start, middle + inwards * min(bend, 1.2), end])
 
 
-def _loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
-    """Cubic Bezier curve (4, 2) from a node outwards and back to it."""
+def loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
+    """Cubic Bezier curve (4, 2) from a node at ``angle`` outwards and back to it."""
     points = [(1.0, 0.5), (3.3, 0.75), (3.3, -0.75), (1.0, -0.5)]
     return np.array(
         [
@@ -389,7 +389,7 @@ def _draw_node(ax: Axes, centre: FloatMatrix, radius: float, kind: Kind) -> None
         turn = math.pi / 4 if kind == "action" else 0.0
         shape = RegularPolygon(xy, 4, radius=1.25 * radius, orientation=turn)
     shape.set(
-        facecolor=_FILLS[kind],
+        facecolor=FILLS[kind],
         edgecolor="#333333",
         linewidth=1.2,
         linestyle="dashed" if kind == "hidden" else "solid",
@@ -505,7 +505,7 @@ def kind_handles(kinds: Sequence[Kind]) -> list[Any]:
             linestyle="none",
             marker=_MARKERS[kind],
             markersize=9,
-            markerfacecolor=_FILLS[kind],
+            markerfacecolor=FILLS[kind],
             markeredgecolor="#333333",
             # A dashed outline cannot be had on a marker: the paler one is the hidden kind.
             alpha=0.5 if kind == "hidden" else 1.0,

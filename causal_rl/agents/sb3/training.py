@@ -40,6 +40,7 @@ from causal_rl.agents.training import (
     FINAL_SEED_OFFSET,
     GRAPH_FILE,
     SUMMARY_FILE,
+    TRANSITIONS_FILE,
     default_folder,
     load_config,
     load_world,
@@ -400,7 +401,7 @@ def _finish(
     truth = spec.causal_graph
     rows = graph_rows(learned.graph, truth, seed=config.seed)
     learned.graph.save(folder / GRAPH_FILE)
-    learned.store.all().save(folder / "transitions.npz")
+    learned.store.all().save(folder / TRANSITIONS_FILE)
     atomic_write_text(folder / HISTORY_FILE, json.dumps(watch.history) + "\n")
     save_figure(learned.graph.plot_comparison(truth), folder / "graph.png")
     save_figure(plot_learning_curve(watch.history, yardsticks), folder / "learning_curve.png")
