@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SITE ?= build/site
 BIN := $(VENV)/bin
 # Networks of this size are fastest on one thread, and pytest runs one process per core.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test test-slow lint check clean
+.PHONY: train test test-slow test-all docs lint check clean
 
 train: $(VENV)/.installed
 	$(BIN)/python scripts/train_agent.py --env chain-scm $(ARGS)
@@ -17,6 +18,12 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
+
+test-all: test test-slow
+
+# Warnings are errors: a link that leads nowhere stops the build.
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -b html . $(SITE)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

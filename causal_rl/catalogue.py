@@ -29,7 +29,7 @@ class Catalogue(Generic[T]):
 
     def __init__(self, kind: str, entries: Mapping[str, tuple[str, str]]) -> None:
         self._kind = kind
-        self._entries = dict(entries)
+        self._entries: dict[str, tuple[str, str] | type[T]] = dict(entries)
 
     def names(self) -> list[str]:
         """All names, the default first."""
@@ -46,9 +46,34 @@ class Catalogue(Generic[T]):
             raise TypeError(f"name must be a string, not {type(name).__name__}")
         if name not in self._entries:
             raise ValueError(f"unknown {self._kind} {name!r}; {_offer(name, self.names())}")
-        module, attribute = self._entries[name]
+        entry = self._entries[name]
+        if isinstance(entry, type):
+            return entry
+        module, attribute = entry
         found: type[T] = getattr(importlib.import_module(module), attribute)
         return found
+
+    def add(self, cls: type[T], base: type) -> None:
+        """Add a class under its attribute ``name``; one added before under it is replaced.
+
+        Args:
+            cls: the class.
+            base: what it must be a subclass of.
+
+        Raises:
+            TypeError: ``cls`` is no such class, or is abstract.
+            ValueError: it has no name, or that of a built-in.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
+            raise TypeError(
+                f"{self._kind}: {cls!r}; allowed: a complete subclass of {base.__name__}"
+            )
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{self._kind} {cls.__name__} needs an attribute name, a string")
+        if isinstance(self._entries.get(name), tuple):
+            raise ValueError(f"{self._kind} {name!r} is a built-in; give yours another name")
+        self._entries[name] = cls
 
     def options(self, name: str) -> dict[str, Any]:
         """The keyword options of a class and their defaults.

@@ -24,7 +24,7 @@ class KernelAttention(CausalAttention):
 
     with k one of
 
-    * ``rbf``: exp(-|q - k|^2 / 2 s^2), s learned for each head;
+    * ``rbf``: ``exp(-|q - k|^2 / 2 s^2)``, s learned for each head;
     * ``exponential``: exp(q . k / sqrt(d)), with which this is
       :class:`~causal_rl.attention.CausalAttention`;
     * a feature map phi: phi(q) . phi(k), phi >= 0 in every feature; ``elu`` is elu(x) + 1
@@ -48,7 +48,7 @@ class KernelAttention(CausalAttention):
         kernel: "rbf", "exponential", "elu", or a function (B, H, n, d) -> (B, H, n, f) that is
             never negative. A query that has nothing in common with any visible key gets zeros.
         bandwidth: the first s of ``rbf``, > 0; None takes d^(1/4), with which it is the
-            exponential kernel but for a factor of each key, exp(-|k|^2 / 2 sqrt(d)).
+            exponential kernel but for a factor of each key, ``exp(-|k|^2 / 2 sqrt(d))``.
 
     Attributes:
         log_bandwidth: parameter (num_heads, 1, 1), log s; ``rbf`` only.

@@ -133,17 +133,17 @@ def prepare_mask(
 
     * ``hard``: softmax(A + (0 where M is nonzero, else -inf)). A non-edge gets exactly no
       weight and passes exactly no gradient. Strengths are not read and receive no gradient.
-    * ``log``: softmax(A + log(eps + (1 - eps) |M|)), eps = ``log_floor``; that is, softmax(A)
-      times the floored strengths, renormalised. Strengths lie in [-1, 1] and |.| decides, as
+    * ``log``: ``softmax(A + log(eps + (1 - eps) |M|))``, eps = ``log_floor``; that is, softmax(A)
+      times the floored strengths, renormalised. Strengths lie in [-1, 1] and ``|.|`` decides, as
       negative effects are effects; 1 leaves a score as it is, 0 adds log(eps): a non-edge keeps
       a little weight and its gradient (1 - eps) / eps, so a learner can bring it back. At
-      exactly 0 the gradient of |.| is taken as +1, so a graph of zeros can learn.
+      exactly 0 the gradient of ``|.|`` is taken as +1, so a graph of zeros can learn.
     * ``scale``: softmax(A * M), the paper's product, kept for the ablation. It does NOT mask: a
       score of 0 still gets weight exp(0), and a negative strength turns the preference round.
 
     With ``share`` s below 1 the graph is only partly applied: M gives way to 1 - s + s M (``hard``:
-    of the 0/1 indicator, with softmax(A + log(1 - s + s M)); ``log``: of |M|), which is all ones,
-    plain attention, at s = 0 and the three formulas above at s = 1.
+    of the 0/1 indicator, with softmax(A + log(1 - s + s M)); ``log``: of ``|M|``), which is all
+    ones, plain attention, at s = 0 and the three formulas above at s = 1.
 
     A full graph (all M equal to 1, and no gradient wanted) leaves no mask, so that attention runs
     without one. Reading the entries synchronises a GPU: prepare once where speed counts.

@@ -67,6 +67,26 @@ def learner_options(name: str) -> dict[str, Any]:
     return _LEARNERS.options(name)
 
 
+def register_learner(learner: type[GraphLearner]) -> type[GraphLearner]:
+    """Let `make_learner`, and all that takes a learner by name, know a class of one's own.
+
+    Usable as a decorator. A class registered before under the same name is replaced, so that a
+    notebook's cell can be run again.
+
+    Args:
+        learner: a subclass of `GraphLearner` with a ``name`` that no built-in has.
+
+    Returns:
+        The same class.
+
+    Raises:
+        TypeError: no complete subclass of `GraphLearner`.
+        ValueError: no name, or a built-in's.
+    """
+    _LEARNERS.add(learner, GraphLearner)
+    return learner
+
+
 def make_learner(name: str = "interventional", **options: Any) -> GraphLearner:
     """Build a graph learner.
 

@@ -74,7 +74,7 @@ class GraphFromRepresentations:
 
     ``graph`` is a leaf tensor to call the network with: ``log`` and ``scale`` modulation have
     gradients to it, ``hard`` has none. It is changed in place by `step` alone; keep it out of the
-    network's optimiser.
+    network's optimiser::
 
         for epoch in range(1, epochs + 1):
             for values, target in batches:  # lines 4 to 13
@@ -307,8 +307,8 @@ class GraphFromRepresentations:
         """The graph learned so far, made acyclic by dropping the weakest strengths.
 
         Returns:
-            A graph with the strengths as weights; confidences are |G| / (|G| + mean of those that
-            are not 0), of all strengths, dropped or not.
+            A graph with the strengths as weights; confidences are ``|G| / (|G| + m)``, m the mean
+            of those that are not 0, of all strengths, dropped or not.
         """
         G = self.strengths()
         kept, size = project_to_dag(G), np.abs(G)

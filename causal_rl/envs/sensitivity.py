@@ -263,7 +263,7 @@ class SensitivityGraph:
     Args:
         inputs: names of the rows: positions, velocities, controls.
         outputs: names of the columns: next positions, next velocities.
-        mean_abs: (rows, columns) mean of |d output / d input|, in the simulator's units.
+        mean_abs: (rows, columns) mean of ``|d output / d input|``, in the simulator's units.
         nonzero: (rows, columns) share of the states at which that exceeds ``threshold``.
         n_points: states.
         threshold: see ``nonzero``.

@@ -382,7 +382,7 @@ class Scaled(ColumnMechanism):
 
 @dataclass(frozen=True, eq=False)
 class Function(ColumnMechanism):
-    """Any callable over columns: f(*columns), one (batch,) array a parent.
+    """Any callable over columns: ``f(*columns)``, one (batch,) array a parent.
 
     To pickle the model the callable must be picklable: a function at a module's top level.
 

@@ -56,13 +56,13 @@ class NonAdditiveMechanism(ColumnMechanism):
 
 @dataclass(frozen=True, eq=False)
 class Structural(NonAdditiveMechanism):
-    """Any callable over columns and noise: f(*columns, noise).
+    """Any callable over columns and noise: ``f(*columns, noise)``.
 
     Attributes:
         f: Takes one (batch,) array a parent and then the noise (batch,); returns (batch,). It must
             act row by row and must not change its arguments.
-        inverse: From (value, *columns) to the noise (batch,), or None where abduction is not
-            wanted. It must invert `f` exactly: f(*columns, inverse(value, *columns)) == value.
+        inverse: From ``(value, *columns)`` to the noise (batch,), or None where abduction is not
+            wanted. It must invert `f` exactly: ``f(*columns, inverse(value, *columns)) == value``.
     """
 
     f: Callable[..., Any]

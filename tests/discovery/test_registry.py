@@ -9,7 +9,11 @@ from causal_rl.discovery import (
     learner_options,
     list_learners,
     make_learner,
+    register_learner,
+    registry,
 )
+from causal_rl.discovery.baselines import EmptyLearner
+from causal_rl.discovery.registry import learner_class
 
 
 def data(rows: int = 40) -> Transitions:
@@ -71,3 +75,44 @@ def test_a_state_of_another_learner_is_refused(name: str):
         make_learner(name).load_state_dict(make_learner("algorithm5").state_dict())
     with pytest.raises(ValueError, match="reward_node"):
         make_learner(name).load_state_dict(make_learner(name, reward_node=True).state_dict())
+
+
+def test_a_learner_of_ones_own_is_known_by_its_name() -> None:
+    class Own(EmptyLearner):
+        name = "own"
+
+        def __init__(self, *, size: int = 3, reward_node: bool = False) -> None:
+            super().__init__(reward_node=reward_node)
+            self.size = size
+
+    try:
+        assert register_learner(Own) is Own
+        assert "own" in list_learners()
+        assert make_learner("own", size=5).size == 5
+        with pytest.raises(ValueError, match="no option 'sise'"):
+            make_learner("own", sise=5)
+
+        class Again(Own):
+            pass
+
+        register_learner(Again)
+        assert type(make_learner("own")) is Again
+    finally:
+        registry._LEARNERS._entries.pop("own", None)
+
+
+def test_what_cannot_be_registered() -> None:
+    class Pc(EmptyLearner):
+        name = "pc"
+
+    class Nameless(EmptyLearner):
+        name = ""
+
+    with pytest.raises(ValueError, match="'pc' is a built-in"):
+        register_learner(Pc)
+    with pytest.raises(ValueError, match="needs an attribute name"):
+        register_learner(Nameless)
+    for wrong in (GraphLearner, int, Pc()):
+        with pytest.raises(TypeError, match="complete subclass of GraphLearner"):
+            register_learner(wrong)
+    assert learner_class("pc") is not Pc
