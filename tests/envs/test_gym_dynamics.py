@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib.util
 import pickle
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -510,14 +508,3 @@ def test_random_transitions_of_an_environment_leave_it_alone() -> None:
     with pytest.raises(TypeError, match="known_or_env must be"):
         random_transitions(gymnasium.make("CartPole-v1"), 5, 0)
     assert isinstance(short.known, KnownDynamics)
-
-
-def test_the_examples_of_the_page_run() -> None:
-    page = Path(__file__).parents[2] / "docs" / "gymnasium_dynamics.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    names: dict[str, Any] = {}
-    for block in blocks:
-        if "sensitivity_graph" in block and importlib.util.find_spec("mujoco") is None:
-            continue
-        exec(compile(block, str(page), "exec"), names)

@@ -23,7 +23,6 @@ minari = pytest.importorskip("minari", reason="minari is not installed (extra 'm
 pytest.importorskip("h5py", reason="h5py is not installed (extra 'minari')")
 from minari.data_collector import EpisodeBuffer  # noqa: E402 - after the check that it is there
 
-DOCS = Path(__file__).parents[2] / "docs" / "recording.md"
 ARRAYS = ("state", "action", "reward", "next_state", "terminated", "truncated")
 
 
@@ -318,14 +317,3 @@ def test_bad_arguments_of_an_import(spec: SCMEnvSpec, tmp_path: Path) -> None:
     (folder / "data" / "main_data.hdf5").write_bytes(b"no hdf5")
     with pytest.raises(ValueError, match="dataset 'ours/chain-v0' cannot be read: OSError"):
         import_minari("ours/chain-v0")
-
-
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, str(DOCS), "exec"), names)
-    assert names["graph"] == names["spec"].causal_graph
-    assert names["data"].do_target.any()

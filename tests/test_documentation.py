@@ -1,0 +1,75 @@
+"""Every Python block of README and docs runs, page by page, and every notebook."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from gymnasium.error import DependencyNotInstalled
+
+from causal_rl.datasets import DataUnavailableError
+
+ROOT = Path(__file__).resolve().parent.parent
+#: A comment that a reader of the page does not see holds what its blocks take for granted.
+BLOCK = re.compile(r"^(?:```python\n(.*?)^```|<!--python\n(.*?)^-->)", re.DOTALL | re.MULTILINE)
+
+
+def _blocks(page: Path) -> list[tuple[int, str]]:
+    """Line and code of each block."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, found.start()) + 2, found.group(1) or found.group(2))
+        for found in BLOCK.finditer(text)
+    ]
+
+
+#: Pages whose blocks train something for more than some seconds.
+SLOW = {
+    "agents", "attention_huggingface", "counterfactuals", "datasets", "discovery_training",
+    "downstream_clutrr", "downstream_cues", "downstream_scenes", "downstream_text", "effects_cina",
+    "effects_estimators", "planning", "sb3", "tianshou", "transfer",
+}  # fmt: skip
+PAGES = [
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if _blocks(page)
+]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+        for page in PAGES
+    ],
+)
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    space: dict[str, object] = {"__name__": "page"}
+    for line, code in _blocks(page):
+        # Empty lines before it: a traceback then names the line of the page.
+        program = compile("\n" * (line - 1) + code, str(page), "exec")
+        try:
+            exec(program, space)
+        except (DataUnavailableError, DependencyNotInstalled) as error:
+            pytest.skip(str(error))
+
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    space: dict[str, object] = {"__name__": "notebook"}
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            code = "".join(line for line in cell["source"] if not line.startswith("%"))
+            exec(compile(code, f"{notebook.name}, cell {number}", "exec"), space)
+
+
+def test_there_are_pages_and_notebooks() -> None:
+    assert len(PAGES) > 20
+    assert len(NOTEBOOKS) == 3
