@@ -10,6 +10,7 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from causal_rl.datasets import DataUnavailableError
+from causal_rl.errors import MissingExtraError
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A comment that a reader of the page does not see holds what its blocks take for granted.
@@ -52,7 +53,7 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         program = compile("\n" * (line - 1) + code, str(page), "exec")
         try:
             exec(program, space)
-        except (DataUnavailableError, DependencyNotInstalled) as error:
+        except (DataUnavailableError, DependencyNotInstalled, MissingExtraError) as error:
             pytest.skip(str(error))
 
 
