@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.independence import FisherZ, OneSide
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.pag import fci_of_covariance
 from causal_rl.discovery.pag_rules import circles_on
 from causal_rl.discovery.sequence_model import ModelOptions, RowModel, train_rows
 from causal_rl.discovery.side_correlations import side_of_covariance
 from causal_rl.discovery.skeleton import find_skeleton
 from causal_rl.graphs import PartialGraph
+from causal_rl.options import check_choice, check_integer, check_number
 
 Array = NDArray[np.float64]
 ReadAs = Literal["printed", "mended"]

@@ -30,9 +30,9 @@ from causal_rl.discovery.base import (
 )
 from causal_rl.discovery.linear_path import fit_linear
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood, MaskedMoments
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, is_dag, project_to_dag
+from causal_rl.options import check_choice, check_integer, check_number
 
 Array = NDArray[np.float64]
 

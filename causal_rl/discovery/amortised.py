@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.network_options import check_device
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.graphs import project_to_dag
+from causal_rl.options import check_integer, check_number
 
 if TYPE_CHECKING:
     from causal_rl.discovery.amortised_model import AmortisedModel

@@ -23,10 +23,10 @@ from causal_rl.discovery.amortised_model import (
     read_payload,
     save_model,
 )
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.simulated_tasks import TaskBatch, TaskSizes, draw_batch
 from causal_rl.files import atomic_open
 from causal_rl.graphs import auprc
+from causal_rl.options import check_integer, check_number
 
 _FORMAT = "causal_rl training of the amortised graph learner 1"
 #: First words of the seeds, so that no table of validation is one of training.

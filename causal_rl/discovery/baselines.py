@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from causal_rl.discovery.base import GraphLearner
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer, check_number
 
 
 class EmptyLearner(GraphLearner):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery.additive import AdditiveModels, nearest, prune_order, spline_size
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.options import check_integer, check_number
+from causal_rl.options import check_integer, check_number
 
 
 class CamLearner(BatchLearner):

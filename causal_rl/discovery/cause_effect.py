@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from causal_rl.discovery.kernel_evidence import KernelEvidence
-from causal_rl.discovery.options import check_choice
+from causal_rl.options import check_choice
 
 Array = NDArray[np.float64]
 

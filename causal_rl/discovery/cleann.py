@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.pag import influences
 from causal_rl.discovery.sequence_model import ItemModel
 from causal_rl.graphs import PartialGraph
+from causal_rl.options import check_integer
 
 Array = NDArray[np.float64]
 Places = tuple[int, ...]

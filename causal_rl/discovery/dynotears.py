@@ -16,9 +16,9 @@ import numpy as np
 
 from causal_rl.discovery.batch import Array, BoolMatrix, Found, Rows
 from causal_rl.discovery.linear_path import fit_linear
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.weighted import WeightedLearner
 from causal_rl.graphs import project_to_dag
+from causal_rl.options import check_integer
 
 _TOLERANCE = 1e-8
 

@@ -10,8 +10,8 @@ import numpy as np
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.network_options import check_network
-from causal_rl.discovery.options import check_choice, check_number
 from causal_rl.graphs import project_to_dag
+from causal_rl.options import check_choice, check_number
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows, spread_rows
 from causal_rl.discovery.bernoulli_evidence import BernoulliEvidence
 from causal_rl.discovery.kernel_evidence import KernelEvidence
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.order_search import LocalScore, OrderSearch
+from causal_rl.options import check_integer
 
 Array = NDArray[np.float64]
 

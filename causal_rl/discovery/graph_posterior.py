@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery.dag_sums import sum_over_dags
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.order_posterior import ExactOrders, OrderDistribution, PriorityOrders
 from causal_rl.discovery.parent_tables import Array, BoolMatrix, ParentTables
 from causal_rl.graphs import CausalGraph, is_dag
 from causal_rl.graphs.adjacency import read_adjacency
+from causal_rl.options import check_integer
 
 EXACT_LIMIT = 12
 """Most variables for which everything is summed exactly; time grows as 3^n."""

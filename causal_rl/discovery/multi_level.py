@@ -36,9 +36,9 @@ from causal_rl.discovery.edge_levels import (
 )
 from causal_rl.discovery.masked_likelihood import MaskedLikelihood
 from causal_rl.discovery.multi_level_figure import draw_side_by_side
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, project_to_dag
+from causal_rl.options import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
     import os

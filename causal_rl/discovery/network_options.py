@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from causal_rl.discovery.options import check_integer, check_number
+from causal_rl.options import check_integer, check_number
 
 
 class NetworkOptions(Protocol):

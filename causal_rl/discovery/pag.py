@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.independence import FisherZ, IndependenceTest, OneSide
-from causal_rl.discovery.options import check_number
 from causal_rl.discovery.orientation import unshielded_colliders
 from causal_rl.discovery.pag_rules import circles_on, orient_pag
 from causal_rl.discovery.side_correlations import side_of_covariance
 from causal_rl.discovery.skeleton import SeparatingSets, find_skeleton
 from causal_rl.graphs import CausalGraph, PartialGraph
 from causal_rl.graphs.marks import ARROW, NONE, Marks
+from causal_rl.options import check_number
 
 BoolMatrix = NDArray[np.bool_]
 

@@ -19,7 +19,6 @@ from scipy.special import ndtr
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.independence import FisherZ, IndependenceTest, OneSide, Side, WilksLambda
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.orientation import (
     COLLIDER_RULES,
     ColliderRule,
@@ -32,6 +31,7 @@ from causal_rl.discovery.side_correlations import SideCorrelations, side_of_cova
 from causal_rl.discovery.skeleton import Skeleton, find_skeleton
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, PartialGraph
+from causal_rl.options import check_choice, check_integer, check_number
 
 Array = NDArray[np.float64]
 ConflictRule = Literal["first", "strongest"]

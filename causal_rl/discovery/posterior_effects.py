@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike
 
 from causal_rl.discovery.graph_posterior import GraphPosterior
 from causal_rl.discovery.local_evidence import COEFFICIENT_GRID, SmoothBasis, coefficient_posterior
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.parent_tables import Array, BoolMatrix
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import topological_order
 from causal_rl.graphs.names import unknown_name
+from causal_rl.options import check_choice, check_integer, check_number
 
 EFFECT_MECHANISMS = ("linear", "smooth")
 # Prior variance of a linear coefficient, in units of the noise variance: next to nothing is shrunk.

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.pc import VANISHING, PCLearner
 from causal_rl.graphs import CausalGraph, PartialGraph
 from causal_rl.graphs.adjacency import read_matrix
+from causal_rl.options import check_integer
 
 Array = NDArray[np.float64]
 

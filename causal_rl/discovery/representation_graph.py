@@ -31,11 +31,11 @@ from numpy.typing import ArrayLike, NDArray
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.independence import WilksLambda
 from causal_rl.discovery.network_options import check_device
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.representations import blocks_of, read_representations
 from causal_rl.discovery.reservoir import Reservoir
 from causal_rl.discovery.skeleton import Skeleton, find_skeleton
 from causal_rl.graphs import CausalGraph, h_expm, h_logdet, project_to_dag
+from causal_rl.options import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
     import torch

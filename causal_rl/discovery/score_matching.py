@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 from causal_rl.discovery.additive import AdditiveModels
 from causal_rl.discovery.batch import BoolMatrix, Rows, spread_rows
 from causal_rl.discovery.cam import CamLearner
-from causal_rl.discovery.options import check_integer, check_number
+from causal_rl.options import check_integer, check_number
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causal_rl.attention import CausalAttention
-from causal_rl.discovery.options import check_integer, check_number
+from causal_rl.options import check_integer, check_number
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer, check_number
 
 _CLASSES = 4
 

@@ -15,8 +15,8 @@ import numpy as np
 from causal_rl.discovery.adapters import EXTRA
 from causal_rl.discovery.adapters.peer import call_peer
 from causal_rl.discovery.batch import Array, BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.options import check_integer
 from causal_rl.errors import import_extra, require_extra
+from causal_rl.options import check_integer
 from causal_rl.scm import explained_by_others
 
 

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 
 from causal_rl.discovery.batch import Array, BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.draft_order import draft_graph
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.state_dependent_tree import Growth, Node, grow_tree, renamed
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, topological_order
+from causal_rl.options import check_integer, check_number
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import Array, BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.draft_order import draft_graph
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.time_varying_gates import (
     RECURSIONS,
     TargetGates,
@@ -23,6 +22,7 @@ from causal_rl.discovery.time_varying_gates import (
 )
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, project_to_dag, topological_order
+from causal_rl.options import check_choice, check_integer, check_number
 
 _LEAST_WINDOW = 40  # rows that a part needs at least, and 16 a variable
 

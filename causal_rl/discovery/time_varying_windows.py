@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from causal_rl.discovery.base import GraphLearner
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer
 
 
 def windowed_graphs(

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.errors import import_extra
+from causal_rl.options import check_integer
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,6 @@ from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
 from causal_rl.discovery.graph_posterior import EXACT_LIMIT, GraphPosterior
 from causal_rl.discovery.local_evidence import MECHANISMS, LocalEvidence
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.discovery.parent_tables import (
     ParentTables,
     TableOptions,
@@ -22,6 +21,7 @@ from causal_rl.discovery.parent_tables import (
 )
 from causal_rl.discovery.transitions import Transitions
 from causal_rl.graphs import CausalGraph, project_to_dag
+from causal_rl.options import check_choice, check_integer, check_number
 
 # Importance weights that leave fewer independent draws than this share are worth a warning.
 _LEAST_SHARE = 0.005

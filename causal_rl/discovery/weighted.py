@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from causal_rl.discovery.batch import Array, BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.options import check_number
 from causal_rl.graphs import project_to_dag
+from causal_rl.options import check_number
 
 
 class WeightedLearner(BatchLearner):

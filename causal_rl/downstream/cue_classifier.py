@@ -15,10 +15,10 @@ from torch.nn import functional
 from causal_rl.attention import PreparedMask
 from causal_rl.attention.block import EncoderBlock
 from causal_rl.attention.modulation import Graph
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.downstream.cue_game import CueRows
 from causal_rl.downstream.token_model import TokenOptions, token_blocks, train_model
+from causal_rl.options import check_integer, check_number
 
 
 @dataclass(frozen=True)

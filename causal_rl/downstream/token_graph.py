@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from causal_rl.discovery.graph_posterior import EXACT_LIMIT, GraphPosterior
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.parent_tables import Orders, ParentTables, subsets
 from causal_rl.discovery.variational import least_expected_distance
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer, check_number
 
 Array = NDArray[np.float64]
 BoolMatrix = NDArray[np.bool_]

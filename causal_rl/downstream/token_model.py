@@ -16,8 +16,8 @@ from torch.nn import functional
 from causal_rl.attention.block import EncoderBlock, attention_factory
 from causal_rl.attention.modulation import LOG_FLOOR, MODULATIONS, Modulation, prepare_mask
 from causal_rl.discovery.cross_sample import CrossSampleAttention
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.downstream.irm import irm_penalty
+from causal_rl.options import check_choice, check_integer, check_number
 
 Objective = Literal["erm", "irm"]
 OBJECTIVES: tuple[Objective, ...] = ("erm", "irm")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.discovery.options import check_choice, check_integer
 from causal_rl.effects.equations import POINT, Equations
 from causal_rl.effects.evidence import Evidence, read_evidence
 from causal_rl.effects.noise_posterior import METHODS, Method, PartialRows, Proposal
+from causal_rl.options import check_choice, check_integer
 from causal_rl.scm import SCM
 from causal_rl.scm.arguments import as_generator
 

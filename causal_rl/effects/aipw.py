@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from causal_rl.discovery.options import check_choice, check_integer, check_number
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.propensity import fit_propensity
 from causal_rl.effects.regressors import REGRESSORS, fit_regressor
+from causal_rl.options import check_choice, check_integer, check_number
 
 
 class AIPW(EffectEstimator):

@@ -12,7 +12,6 @@ from causal_rl.attention import CausalAttention
 from causal_rl.discovery.attention_baselines import correlated
 from causal_rl.discovery.batch import Rows
 from causal_rl.discovery.cross_sample import CrossSampleAttention
-from causal_rl.discovery.options import check_number
 from causal_rl.effects.identify import Adjustment
 from causal_rl.effects.networks import EffectNetwork
 from causal_rl.effects.token_networks import (
@@ -23,6 +22,7 @@ from causal_rl.effects.token_networks import (
     TransformerEstimator,
     edges_between,
 )
+from causal_rl.options import check_number
 
 # Of Attn+Mask's screening, a pair; entries of CATT's dictionary of other samples.
 _LEVEL, _DICTIONARY = 0.01, 64

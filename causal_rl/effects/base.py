@@ -14,11 +14,11 @@ from scipy.special import ndtri
 
 from causal_rl.catalogue import signature_options
 from causal_rl.discovery import GraphLearner
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.table import read_table
 from causal_rl.effects.identify import Adjustment, NotIdentifiedError, find_adjustment
 from causal_rl.effects.learned_graph import check_graph, learn_graph, ready_learner
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer, check_number
 
 Array = NDArray[np.float64]
 Treatments = NDArray[np.int64]

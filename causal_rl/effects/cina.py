@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.discovery.network_options import check_device
-from causal_rl.discovery.options import check_choice, check_number
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.cina_dual import solve_dual
 from causal_rl.effects.cina_kernel import KERNELS, Kernel, gram_matrix, standardise
 from causal_rl.effects.cina_weights import BalancingWeights, normalise
+from causal_rl.options import check_choice, check_number
 
 _MOST_ROWS = 10_000
 

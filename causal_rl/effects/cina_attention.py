@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.cina_dual import dual_point, equal_sums
 from causal_rl.effects.cina_kernel import attention_scores, log_normaliser, standardise
+from causal_rl.options import check_integer, check_number
 
 FloatArray = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from causal_rl.discovery.options import check_number
+from causal_rl.options import check_number
 
 FloatArray = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from causal_rl.discovery.options import check_choice, check_integer, check_number
+from causal_rl.options import check_choice, check_integer, check_number
 
 Structure = Literal["mixed", "er"]
 FloatArray = NDArray[np.float64]

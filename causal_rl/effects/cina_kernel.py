@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import logsumexp
 
-from causal_rl.discovery.options import check_choice
+from causal_rl.options import check_choice
 
 FloatArray = NDArray[np.float64]
 Kernel = Literal["attention", "rbf", "linear"]

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from causal_rl.discovery.network_options import check_device
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.cina_families import DataFamily
 from causal_rl.files import atomic_open, read_torch
+from causal_rl.options import check_integer, check_number
 
 _FORMAT = "causal_rl.cina-zero-shot/1"
 _ROW_FEATURES = 7

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.discovery.options import check_choice, check_integer
 from causal_rl.effects.abduction import DRAWS, NoisePosterior, read_model
 from causal_rl.effects.counterfactual_answer import KINDS, CounterfactualAnswer
 from causal_rl.effects.equations import POINT, Equations
@@ -18,6 +17,7 @@ from causal_rl.effects.evidence import Evidence, read_evidence, read_numbers
 from causal_rl.effects.noise_law import moved_noise
 from causal_rl.effects.noise_posterior import METHODS, Method
 from causal_rl.graphs.names import list_names, unknown_name
+from causal_rl.options import check_choice, check_integer
 from causal_rl.scm import SCM, Change, Mechanism, Noise, Variable
 
 Array = NDArray[np.float64]

@@ -8,7 +8,6 @@ import numpy as np
 from torch import Tensor
 
 from causal_rl.attention import ATTENTION_FORMS, MODULATIONS, AttentionForm, Modulation
-from causal_rl.discovery.options import check_choice
 from causal_rl.effects.base import Array
 from causal_rl.effects.networks import EffectNetwork
 from causal_rl.effects.token_networks import (
@@ -18,6 +17,7 @@ from causal_rl.effects.token_networks import (
     edges_between,
 )
 from causal_rl.graphs import reachability
+from causal_rl.options import check_choice
 
 
 class EcamEstimator(TokenEstimator):

@@ -22,7 +22,6 @@ from torch.nn import functional
 from causal_rl.discovery import Transitions
 from causal_rl.discovery.masked_predictor import MaskedPredictor
 from causal_rl.discovery.network_options import check_network
-from causal_rl.discovery.options import check_number
 from causal_rl.effects.abduction import DRAWS, NoisePosterior, abduct
 from causal_rl.effects.counterfactual import Action, counterfactual, intervene
 from causal_rl.effects.counterfactual_answer import CounterfactualAnswer
@@ -30,6 +29,7 @@ from causal_rl.effects.empirical_noise import EmpiricalNoise
 from causal_rl.effects.encoder_mechanism import EncoderMechanism
 from causal_rl.effects.fit_scm import read_fitted_table
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_number
 from causal_rl.scm import SCM, Categorical, Constant, NoNoise, Scaled, Variable
 
 Array = NDArray[np.float64]

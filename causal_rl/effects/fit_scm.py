@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery import Transitions
-from causal_rl.discovery.options import check_choice, check_integer
 from causal_rl.effects.empirical_noise import EmpiricalNoise
 from causal_rl.effects.fitted_mechanisms import fit_boosted, fit_linear, fit_logits, fit_smooth
 from causal_rl.graphs import CausalGraph, find_cycle
 from causal_rl.graphs.names import name_difference, unknown_name
+from causal_rl.options import check_choice, check_integer
 from causal_rl.scm import SCM, Categorical, Constant, Mechanism, Noise, NoNoise, OneHot, Variable
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
+from causal_rl.options import check_integer
 
 _JITTER = 1e-6
 # Of the evidence, whose cost is the cube of the rows; and of the rows that predictions rest on.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.effects.networks import EffectNetwork, NetworkEstimator
 from causal_rl.effects.representation import perceptron
+from causal_rl.options import check_integer
 
 # Draws of the latent variable behind a prediction.
 _DRAWS = 16

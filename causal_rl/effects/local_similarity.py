@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from causal_rl.discovery.options import check_number
 from causal_rl.effects.networks import EffectNetwork
 from causal_rl.effects.propensity import fit_propensity
 from causal_rl.effects.representation import HeadsNetwork, TARNet, perceptron
+from causal_rl.options import check_number
 
 
 class SimilarityNetwork(HeadsNetwork):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from causal_rl.discovery.options import check_choice
 from causal_rl.effects.aipw import AIPW
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.propensity import fit_propensity
 from causal_rl.effects.regressors import REGRESSORS, Predictor, fit_regressor
+from causal_rl.options import check_choice
 
 
 class MetaLearner(EffectEstimator):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from causal_rl.discovery.network_options import check_device
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.base import Array, EffectEstimator, Treatments, some_column
+from causal_rl.options import check_integer, check_number
 
 # Share of every arm's rows that is held out, steps between two looks at it, and the least rows
 # that are worth holding out.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.effects.base import Array, EffectEstimator, Treatments, some_column
 from causal_rl.errors import import_extra
+from causal_rl.options import check_integer
 
 # econml tells intervals; base builds them from a standard error. Any level would do.
 _TAIL = 0.1

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.registry import learner_options
 from causal_rl.effects.base import EffectEstimator
 from causal_rl.effects.registry import estimator_options, make_estimator
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer, check_number
 
 _SET_BY_THE_PLAN = ("graph", "treatment", "outcome", "seed", "device")
 

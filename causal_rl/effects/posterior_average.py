@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.discovery.variational import VariationalLearner
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.identify import Adjustment, NotIdentifiedError, find_adjustment
 from causal_rl.effects.learned_graph import learn_graph, ready_learner
 from causal_rl.effects.registry import estimator_class, make_estimator
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer
 
 
 @dataclass(frozen=True)

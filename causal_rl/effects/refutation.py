@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from causal_rl.discovery.options import check_integer
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer
 
 SUBSET = 0.8
 #: A p-value below this counts as refuted.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.networks import EffectNetwork, NetworkEstimator
+from causal_rl.options import check_integer, check_number
 
 # Of Sinkhorn's iterations: the regularisation as a share of the mean cost.
 _SINKHORN_STEPS, _SINKHORN_SHARE = 10, 0.1

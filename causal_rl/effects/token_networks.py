@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from causal_rl.attention import AttentionForm, Modulation, SCMEncoder
-from causal_rl.discovery.options import check_integer
 from causal_rl.effects.base import Array
 from causal_rl.effects.networks import EffectNetwork, NetworkEstimator
 from causal_rl.effects.representation import perceptron
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer
 
 BoolMatrix = NDArray[np.bool_]
 

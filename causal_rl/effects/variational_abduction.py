@@ -22,11 +22,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.effects.abduction import DRAWS, NoisePosterior, read_model
 from causal_rl.effects.evidence import Evidence, read_evidence
 from causal_rl.effects.torch_rows import TorchRows
 from causal_rl.graphs.names import list_names, unknown_name
+from causal_rl.options import check_integer, check_number
 from causal_rl.scm import SCM
 from causal_rl.scm.arguments import as_generator
 

@@ -9,10 +9,10 @@ import numpy as np
 from causal_rl.discovery.adapters import EXTRA
 from causal_rl.discovery.adapters.peer import call_peer
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.errors import import_extra, require_extra
 from causal_rl.graphs import project_to_dag
 from causal_rl.graphs.marks import Marks
+from causal_rl.options import check_integer, check_number
 
 
 class _CausalLearnLearner(BatchLearner):

@@ -9,9 +9,9 @@ import numpy as np
 from causal_rl.discovery.adapters import EXTRA
 from causal_rl.discovery.adapters.peer import call_peer
 from causal_rl.discovery.batch import Array
-from causal_rl.discovery.options import check_integer, check_number
 from causal_rl.discovery.weighted import WeightedLearner
 from causal_rl.errors import import_extra, require_extra
+from causal_rl.options import check_integer, check_number
 
 
 class NotearsLearner(WeightedLearner):

@@ -1,4 +1,4 @@
-"""Checks of learners' options: one line that names the option, what it was and what is allowed."""
+"""Checks of options: one line that names the option, what it was and what is allowed."""
 
 from __future__ import annotations
 
