@@ -425,6 +425,7 @@ class Algorithm5:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
+        optional = {"watch": self.watch, "counterfactuals": self.counterfactuals}
         return {
             **self._learned_state(),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
@@ -434,12 +435,7 @@ class Algorithm5:
             "sampler": self.sampler.get_state(),
             "env": self.env.get_state(),
             "observation": self._current().copy(),
-            **({} if self.watch is None else {"watch": self.watch.state_dict()}),
-            **(
-                {}
-                if self.counterfactuals is None
-                else {"counterfactuals": self.counterfactuals.state_dict()}
-            ),
+            **{name: part.state_dict() for name, part in optional.items() if part is not None},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from causal_rl.effects.analysis import EffectAnalysis
 from causal_rl.effects.overlap import BALANCED, EXTREME
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import new_figure, shorten
+from causal_rl.graphs.drawing import new_figure
+from causal_rl.graphs.layout import shorten
 
 #: Colour of each role.
 ROLES = {

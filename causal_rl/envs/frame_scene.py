@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.graphs import CausalGraph, drawing
+from causal_rl.graphs import CausalGraph, drawing, layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ class Scene:
         room = (size[0] - side, size[1] - header)
         ax = self._axes(0, header, *room)
         arrows = edge_arrows(graph)
-        drawing.draw_circle(ax, graph, drawing.causal_order(graph), arrows)
+        drawing.draw_circle(ax, graph, layout.causal_order(graph), arrows)
         # Drawn last and in the order of the graph.
         self._nodes: list[Patch] = list(ax.patches)[-graph.n :]
         radius, centres = self._arrange(ax, graph, room)
@@ -163,7 +163,7 @@ class Scene:
         return numbers
 
     def _draw_side(
-        self, graph: CausalGraph, arrows: Sequence[drawing.Arrow], header: float, side: float
+        self, graph: CausalGraph, arrows: Sequence[layout.Arrow], header: float, side: float
     ) -> None:
         """The colour bar and the legend, on the right."""
         from matplotlib.cm import ScalarMappable
@@ -229,7 +229,7 @@ class Scene:
 
 def _fit_name(text: Text, name: str, letter: float, most: float) -> float:
     """Set a name in letters so high, cut short if need be; its length in pixels."""
-    shown = drawing.shorten(name)
+    shown = layout.shorten(name)
     text.set(text=shown, parse_math=False, fontsize=_points(letter))
     length = float(text.get_window_extent().width)
     if length > most:
@@ -298,7 +298,7 @@ def do_handle(label: str, size: float) -> Line2D:
     )
 
 
-def edge_arrows(graph: CausalGraph) -> list[drawing.Arrow]:
+def edge_arrows(graph: CausalGraph) -> list[layout.Arrow]:
     """Every edge of a graph as `causal_rl.graphs.drawing` draws edges without a truth.
 
     Args:
@@ -308,9 +308,9 @@ def edge_arrows(graph: CausalGraph) -> list[drawing.Arrow]:
         One arrow for each edge, those inside the step first.
     """
     return [
-        drawing.Arrow(i, j, status, lagged)
+        layout.Arrow(i, j, status, lagged)
         for lagged in (False, True)
-        for i, j, status in drawing.statuses(graph, None, lagged)
+        for i, j, status in layout.statuses(graph, None, lagged)
     ]
 
 

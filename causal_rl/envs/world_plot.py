@@ -22,7 +22,7 @@ from causal_rl.envs.frame_scene import (
 )
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.files import atomic_open
-from causal_rl.graphs import CausalGraph, drawing
+from causal_rl.graphs import CausalGraph, drawing, layout
 from causal_rl.scm import Mechanism, Noise, NoNoise, Scaled, Variable
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ _HEADINGS = ("variable", "kind", "mechanism", "noise", "parents")
 _WIDEST = (16, 7, 28, 20, 34)
 _LEGEND_COLUMNS = 3
 # The circle knows the edge colours of comparisons: here they tell who can see an edge.
-_UNSEEN: drawing.Status = "missing"
-_THROUGH: drawing.Status = "reversed"
+_UNSEEN: layout.Status = "missing"
+_THROUGH: layout.Status = "reversed"
 
 
 def plot_world(spec: SCMEnvSpec, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -118,9 +118,9 @@ def plot_world(spec: SCMEnvSpec, path: str | os.PathLike[str] | None = None) -> 
 # -------------------------------------------------------------------- the graph
 
 
-def _draw_graph(ax: Axes, spec: SCMEnvSpec, arrows: Sequence[drawing.Arrow]) -> None:
+def _draw_graph(ax: Axes, spec: SCMEnvSpec, arrows: Sequence[layout.Arrow]) -> None:
     graph = spec.scm.graph
-    drawing.draw_circle(ax, graph, drawing.causal_order(graph), arrows)
+    drawing.draw_circle(ax, graph, layout.causal_order(graph), arrows)
     # Drawn last and in the order of the graph.
     nodes = dict(zip(graph.names, list(ax.patches)[-graph.n :], strict=True))
     labels = dict(zip(graph.names, list(ax.texts), strict=True))
@@ -169,7 +169,7 @@ def _fill(ax: Axes) -> None:
         ax.set_ylim(-edge, edge)
 
 
-def _arrows(graph: CausalGraph, seen: CausalGraph) -> list[drawing.Arrow]:
+def _arrows(graph: CausalGraph, seen: CausalGraph) -> list[layout.Arrow]:
     """The edges of a world: those among seen variables, those of hidden ones, and paths by them."""
     hidden = {v for v, kind in enumerate(graph.kinds) if kind == "hidden"}
     arrows = [
@@ -178,14 +178,14 @@ def _arrows(graph: CausalGraph, seen: CausalGraph) -> list[drawing.Arrow]:
     ]
     there = set(graph.edges())
     return arrows + [
-        drawing.Arrow(graph.index(parent), graph.index(child), _THROUGH, block == "lagged")
+        layout.Arrow(graph.index(parent), graph.index(child), _THROUGH, block == "lagged")
         for block, parent, child in seen.edges()
         if (block, parent, child) not in there
     ]
 
 
 def _handles(
-    graph: CausalGraph, arrows: Sequence[drawing.Arrow], costs: NDArray[np.float64]
+    graph: CausalGraph, arrows: Sequence[layout.Arrow], costs: NDArray[np.float64]
 ) -> list[Any]:
     """The legend: edges, kinds, and the settable variables with their costs in rising order."""
     from matplotlib.lines import Line2D
@@ -198,7 +198,7 @@ def _handles(
         Line2D(
             [],
             [],
-            color=drawing.COLOURS[status],
+            color=layout.COLOURS[status],
             linestyle=drawing.line_style(status, False),
             label=text,
         )

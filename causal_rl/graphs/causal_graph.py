@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from causal_rl.graphs import comparison, dot, drawing, exchange, serialization
-from causal_rl.graphs.acyclicity import find_cycle, topological_order
+from causal_rl.graphs.acyclicity import find_cycle
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_adjacency, read_matrix
 from causal_rl.graphs.kinds import Kind, possible_edges, read_kinds
-from causal_rl.graphs.names import list_names, name_difference, read_names, unknown_name
-from causal_rl.graphs.structure import Block
+from causal_rl.graphs.names import list_names, name_difference, read_names
+from causal_rl.graphs.random_blocks import draw_blocks
+from causal_rl.graphs.relations import GraphRelations
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Scope = Literal["summary", "contemporaneous", "lagged"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
-class CausalGraph:
+class CausalGraph(GraphRelations):
     """Who causes whom inside one step, and from one step to the next.
 
     ``matrix[i, j]`` true means that variable i causes variable j. The graph is immutable: its
@@ -210,21 +209,8 @@ class CausalGraph:
         """
         listed = list_names(names)
         checked = read_kinds(kinds, len(listed))
-        generator = np.random.default_rng(rng)
-        contemporaneous, lagged = possible_edges(checked)
-        # Sources first and sinks last, so that no order is drawn that rules out possible edges.
-        level = [-1 if kind in ("action", "context") else int(kind == "reward") for kind in checked]
-        shuffled = generator.permutation(len(listed))
-        position = np.lexsort((shuffled, np.array(level))).argsort()
-        contemporaneous &= position[:, np.newaxis] < position[np.newaxis, :]
-        if lagged_density is None:
-            lagged_density = min(density, float(lagged.sum()) / len(listed))
-        return cls(
-            _thin(contemporaneous, density, "density", generator),
-            _thin(lagged, lagged_density, "lagged_density", generator),
-            listed,
-            checked,
-        )
+        blocks = draw_blocks(checked, density, lagged_density, np.random.default_rng(rng))
+        return cls(*blocks, listed, checked)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CausalGraph:
@@ -310,153 +296,6 @@ class CausalGraph:
             ValueError: not such a digraph, or no valid graph.
         """
         return cls(**dot.fields_from_dot(text))
-
-    # ---------------------------------------------------------------- structure
-
-    @property
-    def n(self) -> int:
-        """Number of variables."""
-        return len(self.names)
-
-    @property
-    def summary(self) -> BoolMatrix:
-        """The union of both blocks, (n, n) bool: who causes whom at any lag; may be cyclic."""
-        return self.contemporaneous | self.lagged
-
-    @property
-    def is_acyclic(self) -> bool:
-        """Whether the contemporaneous block is a DAG, as it always is without ``allow_cycles``."""
-        return find_cycle(self.contemporaneous) is None
-
-    def edges(self) -> list[tuple[Block, str, str]]:
-        """List all edges as (block, parent, child), the contemporaneous ones first."""
-        blocks: tuple[tuple[Block, BoolMatrix], ...] = (
-            ("contemporaneous", self.contemporaneous),
-            ("lagged", self.lagged),
-        )
-        return [
-            (block, self.names[i], self.names[j])
-            for block, matrix in blocks
-            for i, j in np.argwhere(matrix)
-        ]
-
-    def index(self, name: str) -> int:
-        """Return the column of a variable.
-
-        Args:
-            name: one of ``names``.
-
-        Raises:
-            ValueError: no such variable; the nearest names are offered.
-        """
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise ValueError(unknown_name(name, self.names)) from None
-
-    def indices(self, names: Iterable[str]) -> list[int]:
-        """Return the columns of several variables, in the order asked.
-
-        Args:
-            names: some of ``names``.
-
-        Raises:
-            TypeError: a single string was given.
-            ValueError: no such variable.
-        """
-        return [self.index(name) for name in list_names(names)]
-
-    def parents(self, name: str, *, block: Scope = "summary") -> tuple[str, ...]:
-        """Name the direct causes of a variable, in column order.
-
-        Args:
-            name: one of ``names``.
-            block: count the edges of one block, or of both ("summary"). A lagged self-edge makes
-                a variable its own parent.
-
-        Raises:
-            ValueError: no such variable or block.
-        """
-        column = self._matrix(block)[:, self.index(name)]
-        return tuple(self.names[i] for i in np.flatnonzero(column))
-
-    def children(self, name: str, *, block: Scope = "summary") -> tuple[str, ...]:
-        """Name the direct effects of a variable, in column order.
-
-        Args:
-            name: one of ``names``.
-            block: count the edges of one block, or of both ("summary").
-
-        Raises:
-            ValueError: no such variable or block.
-        """
-        row = self._matrix(block)[self.index(name)]
-        return tuple(self.names[j] for j in np.flatnonzero(row))
-
-    def ancestors(
-        self, names: str | Iterable[str], *, include_self: bool = True
-    ) -> tuple[str, ...]:
-        """Name all variables from which a path leads to the given ones, at whatever lag.
-
-        Args:
-            names: one name or several.
-            include_self: keep the given variables themselves.
-
-        Returns:
-            The names in column order.
-
-        Raises:
-            ValueError: no such variable.
-        """
-        return self._reachable(self.summary.T, names, include_self)
-
-    def descendants(
-        self, names: str | Iterable[str], *, include_self: bool = True
-    ) -> tuple[str, ...]:
-        """Name all variables to which a path leads from the given ones, at whatever lag.
-
-        Args:
-            names: one name or several.
-            include_self: keep the given variables themselves.
-
-        Returns:
-            The names in column order.
-
-        Raises:
-            ValueError: no such variable.
-        """
-        return self._reachable(self.summary, names, include_self)
-
-    def topological_order(self) -> list[int]:
-        """Return the columns so that causes inside the step come before their effects.
-
-        Raises:
-            ValueError: the contemporaneous block is cyclic.
-        """
-        return topological_order(self.contemporaneous)
-
-    def _matrix(self, block: Scope) -> BoolMatrix:
-        if block == "summary":
-            return self.summary
-        if block in ("contemporaneous", "lagged"):
-            return self.contemporaneous if block == "contemporaneous" else self.lagged
-        raise ValueError(f"block must be summary, contemporaneous or lagged, got {block!r}")
-
-    def _reachable(
-        self, steps: BoolMatrix, names: str | Iterable[str], include_self: bool
-    ) -> tuple[str, ...]:
-        start = self.indices([names] if isinstance(names, str) else names)
-        seen = np.zeros(self.n, dtype=bool)
-        seen[start] = True
-        frontier = seen.copy()
-        while frontier.any():
-            frontier = steps[frontier].any(axis=0) & ~seen
-            seen |= frontier
-        if not include_self:
-            seen[start] = False
-        return tuple(self.names[i] for i in np.flatnonzero(seen))
-
-    # ---------------------------------------------------------------- changed copies
 
     def subgraph(self, names: Iterable[str]) -> CausalGraph:
         """Keep some variables, in the order asked, and the edges among them.
@@ -658,18 +497,3 @@ def _read_confidence(value: ArrayLike | None, argument: str, n: int) -> FloatMat
         i, j = outside[0]
         raise ValueError(f"{argument} must lie in [0, 1], got {matrix[i, j]:g} at [{i}, {j}]")
     return matrix
-
-
-def _thin(
-    possible: BoolMatrix, density: float, argument: str, rng: np.random.Generator
-) -> BoolMatrix:
-    """Keep each possible edge with the probability that leaves `density` edges per variable."""
-    most = float(possible.sum()) / len(possible)
-    # Written so that NaN is refused too.
-    if not 0.0 <= density <= most:
-        raise ValueError(
-            f"{argument} must lie in [0, {most:g}], the edges per variable that these names and "
-            f"kinds allow, got {density}"
-        )
-    probability = density / most if most else 0.0
-    return possible & (rng.random(possible.shape) < probability)

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from causal_rl.graphs.adjacency import FloatMatrix
-from causal_rl.graphs.drawing import (
-    COLOURS,
-    Status,
-    causal_order,
-    chord,
-    draw_circle,
-    kind_handles,
-    line_style,
-    new_figure,
-    panel_size,
-)
+from causal_rl.graphs.drawing import draw_circle, kind_handles, line_style, new_figure, panel_size
+from causal_rl.graphs.layout import COLOURS, Status, causal_order, chord
 from causal_rl.graphs.marks import ARROW, CIRCLE, TAIL, Marks
 from causal_rl.graphs.structure import GraphStructure
 

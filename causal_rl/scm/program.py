@@ -6,7 +6,7 @@ that each variable is one contiguous row and costs no gather.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -17,6 +17,7 @@ from causal_rl.scm.arguments import BoolArray, FloatArray
 from causal_rl.scm.keyed_noise import UintArray, bits_at
 from causal_rl.scm.mechanisms import Constant, Linear, Mechanism
 from causal_rl.scm.noise import Noise
+from causal_rl.scm.variable_checks import check_dynamic, check_parents, distinct_variables
 from causal_rl.scm.variables import Variable, do_values
 
 # (row to write, mechanism, rows to read); rows from n on are the previous step's.
@@ -51,16 +52,16 @@ class Program:
             ValueError: On duplicate names, unknown parents, a cycle (which is printed), a reward
                 with children, a second reward, and what only one of the two models allows.
         """
-        given = _distinct(variables)
+        given = distinct_variables(variables)
         rewards = [v for v in given if v.kind == "reward"]
         self.sink = rewards[0] if dynamic and rewards else None
         columns = [v for v in given if v is not self.sink]
         self.variables = (*columns, self.sink) if self.sink is not None else tuple(columns)
         self.names = tuple(v.name for v in columns)
         self.n = len(columns)
-        _check_parents(self.variables, dynamic=dynamic)
+        check_parents(self.variables, dynamic=dynamic)
         if dynamic:
-            _check_dynamic(self.variables)
+            check_dynamic(self.variables)
         if not columns:
             raise ValueError("variables must hold at least one that is not the reward")
         self.graph = _graph(self.variables)
@@ -405,67 +406,6 @@ class Program:
         bad = ~np.logical_and.reduce(np.isfinite(out), axis=1)
         name = next(self.names[i] for i in self.order if bad[i])
         return f"variable {name!r} took a value that is not finite"
-
-
-def _distinct(variables: Sequence[Variable]) -> list[Variable]:
-    if isinstance(variables, Variable | str) or not isinstance(variables, Iterable):
-        raise TypeError(f"variables must be a sequence of Variable, got {type(variables).__name__}")
-    given = list(variables)
-    seen: set[str] = set()
-    for v in given:
-        if not isinstance(v, Variable):
-            raise TypeError(f"variables must hold Variable objects, got {type(v).__name__}")
-        if v.name in seen:
-            raise ValueError(f"variable {v.name!r} is defined twice")
-        seen.add(v.name)
-    if not given:
-        raise ValueError("variables must hold at least one variable")
-    return given
-
-
-def _check_parents(variables: Sequence[Variable], *, dynamic: bool) -> None:
-    kinds = {v.name: v.kind for v in variables}
-    for v in variables:
-        if v.lagged_parents and not dynamic:
-            raise ValueError(
-                f"variable {v.name!r} has lagged parents, which a static SCM has not; "
-                "use DynamicSCM"
-            )
-        for parent in (*v.parents, *v.lagged_parents):
-            if parent not in kinds:
-                raise ValueError(
-                    f"variable {v.name!r} has the unknown parent {parent!r}; the variables are "
-                    f"{', '.join(kinds)}"
-                )
-            if kinds[parent] == "reward":
-                raise ValueError(
-                    f"variable {v.name!r} has the reward {parent!r} as a parent; a reward must "
-                    "have no children"
-                )
-
-
-def _check_dynamic(variables: Sequence[Variable]) -> None:
-    contexts = {v.name for v in variables if v.kind == "context"}
-    rewards = [v for v in variables if v.kind == "reward"]
-    if len(rewards) > 1:
-        raise ValueError(f"only one reward is allowed, got {', '.join(v.name for v in rewards)}")
-    for v in variables:
-        for parent in v.lagged_parents:
-            if parent in contexts:
-                raise ValueError(
-                    f"variable {v.name!r} has the context {parent!r} as a lagged parent; a "
-                    "context is held through an episode, so name it in parents"
-                )
-        if v.kind == "context" and not isinstance(v.function, Constant):
-            raise ValueError(
-                f"variable {v.name!r}: the mechanism of a context must be None or Constant, "
-                f"got {v.mechanism!r}"
-            )
-        if v.kind == "reward" and v.noise.std != 0.0:
-            raise ValueError(
-                f"variable {v.name!r}: a reward must have no noise, got {v.noise}; add a variable "
-                "of kind 'hidden' and make it a parent"
-            )
 
 
 def _graph(variables: Sequence[Variable]) -> CausalGraph:

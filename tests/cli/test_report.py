@@ -16,7 +16,7 @@ from program import run
 from causal_rl.agents.report import edge_evidence, read_run, write_report
 from causal_rl.agents.report.graph_svg import graph_svg
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import Arrow
+from causal_rl.graphs.layout import Arrow
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)

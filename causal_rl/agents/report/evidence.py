@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery import Transitions
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import Status, statuses
+from causal_rl.graphs.layout import Status, statuses
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import COLOURS, FILLS, Arrow, causal_order, chord, loop, shorten
+from causal_rl.graphs.layout import COLOURS, FILLS, Arrow, causal_order, chord, loop, shorten
 
 Array = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from causal_rl.agents.report.evidence import EdgeEvidence
 from causal_rl.agents.report.graph_svg import graph_svg
 from causal_rl.agents.report.run_record import RunRecord
 from causal_rl.agents.reporting import plot_learning_curve
-from causal_rl.graphs.drawing import COLOURS, Arrow, causal_order, statuses
+from causal_rl.graphs.layout import COLOURS, Arrow, causal_order, statuses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
