@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +73,32 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise OSError("it holds more than tensors, arrays and plain values") from error
     except (RuntimeError, EOFError, KeyError) as error:
         raise OSError(f"no archive of torch ({type(error).__name__})") from error
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read all arrays of an .npz file; nothing in it is executed.
+
+    Args:
+        path: a file of ``numpy.savez``.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        OSError: it cannot be read (FileNotFoundError: there is none), is damaged, or holds objects.
+    """
+    import numpy as np
+
+    # What zipfile, zlib and NumPy's reader of headers say of bytes that were cut or overwritten.
+    damaged = (
+        zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, EOFError, ValueError,
+        TypeError, AttributeError, KeyError, RuntimeError, OverflowError, MemoryError,
+    )  # fmt: skip
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except damaged as error:
+        raise OSError(f"no archive of arrays ({type(error).__name__})") from error
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -295,7 +295,7 @@ def read_options(path: Path | str) -> dict[str, Any]:
         raise ValueError(f"config must be a YAML file, got {str(path)!r}, which is no file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"config {str(path)!r} is no valid YAML: {reason}") from error
     if not isinstance(values, dict):

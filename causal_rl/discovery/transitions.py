@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery.table import read_table
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_npz
 
 VariableKind = Literal["state", "action", "context"]
 VARIABLE_KINDS: tuple[VariableKind, ...] = ("state", "action", "context")
@@ -274,15 +273,17 @@ class Transitions:
             ValueError: the file holds no transitions.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {key: file[key] for key in file.files}
-        except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a file of transitions (.npz)") from error
-        if str(content.pop("format", "")) != _FORMAT or "state" not in content:
-            raise ValueError(f"{os.fspath(path)!r} is not a file of transitions ({_FORMAT})")
-        names = [str(name) for name in content.pop("names")]
-        kinds: list[Any] = [str(kind) for kind in content.pop("kinds")]
-        return cls(**content, names=names, kinds=kinds)
+            content = read_npz(path)
+            if str(content.pop("format", "")) != _FORMAT:
+                raise ValueError(f"its format is not {_FORMAT}")
+            words = {key: [str(word) for word in content.pop(key)] for key in ("names", "kinds")}
+            return cls(**content, **words)
+        except FileNotFoundError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} is not a file of transitions: {error}"
+            ) from error
 
     def _arrays(self) -> dict[str, NDArray[Any] | None]:
         return {

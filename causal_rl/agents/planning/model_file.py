@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from causal_rl.files import atomic_open
+from causal_rl.files import atomic_open, read_npz
 
 FORMAT = "causal_rl.learned_scm/2"
 Model = TypeVar("Model")
@@ -49,15 +48,14 @@ def read_model(path: str | os.PathLike[str], build: Callable[[Mapping[str, Any]]
         ValueError: the file holds no model.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {key: file[key] for key in file.files}
+        content = read_npz(path)
         about = json.loads(str(content.pop("about")))
         if about.pop("format") != FORMAT:
             raise ValueError("another format")
         return build({"kept": {}, **_nested(content), **about})
     except FileNotFoundError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a file of a learned model") from error
 
 
