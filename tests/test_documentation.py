@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gymnasium.error import DependencyNotInstalled
@@ -26,24 +28,29 @@ def _blocks(page: Path) -> list[tuple[int, str]]:
     ]
 
 
-#: Pages whose blocks train something for more than some seconds.
+#: Pages and notebooks that take more than some seconds.
 SLOW = {
-    "agents", "attention_huggingface", "counterfactuals", "datasets", "discovery_training",
-    "downstream_clutrr", "downstream_cues", "downstream_scenes", "downstream_text", "effects_cina",
-    "effects_estimators", "planning", "sb3", "tianshou", "transfer",
+    "agents", "attention_huggingface", "counterfactuals", "datasets", "discovery_abcd",
+    "discovery_attention", "discovery_structured", "discovery_training", "downstream_clutrr",
+    "downstream_cues", "downstream_scenes", "downstream_text", "effects_cina", "effects_estimators",
+    "gymnasium_dynamics", "mechanism_watch", "planning", "sb3", "table3", "tianshou", "transfer",
+    "effect_and_counterfactual", "graph_in_a_transformer",
 }  # fmt: skip
+
+
+def _marked(paths: Sequence[Path]) -> list[Any]:
+    return [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SLOW))
+        for path in paths
+    ]
+
+
 PAGES = [
     page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if _blocks(page)
 ]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
-        for page in PAGES
-    ],
-)
+@pytest.mark.parametrize("page", _marked(PAGES))
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
@@ -60,7 +67,7 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", _marked(NOTEBOOKS))
 def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

@@ -22,7 +22,7 @@ from causal_rl.files import read_torch
 from causal_rl.graphs import CausalGraph, PartialGraph
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 scalars = (
