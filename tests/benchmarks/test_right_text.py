@@ -56,7 +56,7 @@ def test_methods_have_as_many_parameters() -> None:
 
 
 @pytest.mark.skipif(
-    "CAUSAL_RL_DATA" not in os.environ, reason="CAUSAL_RL_DATA names no folder of real data"
+    not os.environ.get("CAUSAL_RL_DATA"), reason="CAUSAL_RL_DATA names no folder of real data"
 )
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_smoke_cell_runs(number: int) -> None:

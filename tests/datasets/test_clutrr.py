@@ -17,7 +17,7 @@ from causal_rl.datasets import (
 )
 
 needs_data = pytest.mark.skipif(
-    "CAUSAL_RL_DATA" not in os.environ, reason="CAUSAL_RL_DATA names no folder of real data"
+    not os.environ.get("CAUSAL_RL_DATA"), reason="CAUSAL_RL_DATA names no folder of real data"
 )
 TEST_COUNTS = {
     "089907f8": [38, 105, 190, 174, 107, 144, 150, 119, 119],

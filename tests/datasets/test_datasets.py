@@ -70,7 +70,7 @@ def test_tables_of_pairs_with_names_missing_values_and_empty_columns() -> None:
 
 
 needs_data = pytest.mark.skipif(
-    "CAUSAL_RL_DATA" not in os.environ, reason="CAUSAL_RL_DATA names no folder of real data"
+    not os.environ.get("CAUSAL_RL_DATA"), reason="CAUSAL_RL_DATA names no folder of real data"
 )
 
 

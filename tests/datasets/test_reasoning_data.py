@@ -22,7 +22,7 @@ from causal_rl.datasets import (
 )
 
 needs_data = pytest.mark.skipif(
-    "CAUSAL_RL_DATA" not in os.environ, reason="CAUSAL_RL_DATA names no folder of real data"
+    not os.environ.get("CAUSAL_RL_DATA"), reason="CAUSAL_RL_DATA names no folder of real data"
 )
 
 
