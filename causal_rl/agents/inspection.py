@@ -25,7 +25,7 @@ from causal_rl.agents.evaluation import (
 from causal_rl.agents.options import AgentConfig, load_options
 from causal_rl.agents.planning.agent import PlannerAgent
 from causal_rl.agents.planning.config import PlannerConfig
-from causal_rl.agents.reporting import graph_rows, save_figure
+from causal_rl.agents.reporting import graph_rows, number_text, save_figure
 from causal_rl.agents.training import (
     CHECKPOINT_FILE,
     FINAL_SEED_OFFSET,
@@ -219,7 +219,7 @@ class ProtocolEvaluation:
                 row["label"],
                 f"{row['return_mean']:.3f}",
                 f"[{row['return_low']:.3f}, {row['return_high']:.3f}]",
-                _figure(row["return_normalised"]),
+                number_text(row["return_normalised"]),
                 "-" if row["kept"] is None else f"{row['kept']:.0%}",
             )
         return table
@@ -344,7 +344,3 @@ def bootstrap_interval(
     tail = (1 - level) / 2
     low, high = np.quantile(values[index].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -70,7 +70,7 @@ def graph_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
             table.add_row(
                 "" if index else label,
                 name,
-                *(_number(scores[f"{metric}_{block}"]) for _, metric in _GRAPH_SCORES),
+                *(number_text(scores[f"{metric}_{block}"]) for _, metric in _GRAPH_SCORES),
                 end_section=index == len(rows) - 1,
             )
     return table
@@ -94,7 +94,7 @@ def return_table(summary: Mapping[str, Any]) -> Table:
         (f"oracle planner (horizon {summary['oracle_horizon']})", "return_oracle"),
     ):
         normalised = yardsticks.normalise(summary[key])
-        table.add_row(label, f"{summary[key]:.3f}", _number(normalised))
+        table.add_row(label, f"{summary[key]:.3f}", number_text(normalised))
     return table
 
 
@@ -184,7 +184,8 @@ def _series(history: Sequence[Mapping[str, float]], tag: str) -> tuple[list[floa
     return [step for step, _ in rows], [value for _, value in rows]
 
 
-def _number(value: float | int | None) -> str:
+def number_text(value: float | int | None) -> str:
+    """A figure as tables show it: whole numbers as they are, three decimals, a dash for None."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"

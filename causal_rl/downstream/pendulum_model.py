@@ -30,6 +30,18 @@ N_PATCHES = len(patch_objects())
 _CHANCE_KEPT = 0.7
 
 
+def read_kept(kept: ArrayLike) -> NDArray[np.bool_]:
+    """Which patches have edges, as a copy (24,) bool.
+
+    Raises:
+        ValueError: another shape.
+    """
+    chosen = np.array(kept, dtype=bool)
+    if chosen.shape != (N_PATCHES,):
+        raise ValueError(f"kept has shape {chosen.shape}; it must be ({N_PATCHES},)")
+    return chosen
+
+
 class SceneTransformer(nn.Module):
     """Answer, question and patches as tokens; the answer's token is read.
 
@@ -51,9 +63,7 @@ class SceneTransformer(nn.Module):
         self, options: TokenOptions, kept: ArrayLike | None = None, *, hide: float = 0.0
     ) -> None:
         super().__init__()
-        chosen = np.ones(N_PATCHES, dtype=bool) if kept is None else np.array(kept, dtype=bool)
-        if chosen.shape != (N_PATCHES,):
-            raise ValueError(f"kept has shape {chosen.shape}; it must be ({N_PATCHES},)")
+        chosen = read_kept(np.ones(N_PATCHES) if kept is None else kept)
         width = options.embed_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)

@@ -16,7 +16,7 @@ from causal_rl.downstream.pendulum import (
     SKY_ROWS,
     PendulumQuestions,
 )
-from causal_rl.downstream.pendulum_model import N_PATCHES
+from causal_rl.downstream.pendulum_model import read_kept
 from causal_rl.downstream.token_model import TokenOptions
 from causal_rl.errors import import_extra
 
@@ -63,12 +63,9 @@ def token_graph(kept: ArrayLike) -> NDArray[np.bool_]:
     Raises:
         ValueError: another shape.
     """
-    chosen = np.asarray(kept, dtype=bool)
-    if chosen.shape != (N_PATCHES,):
-        raise ValueError(f"kept has shape {chosen.shape}; it must be ({N_PATCHES},)")
     sources = np.ones(N_TOKENS, dtype=bool)
     row_of = np.arange(N_TOKENS - 1) // _ACROSS
-    sources[1:][~np.isin(row_of, SKY_ROWS)] = chosen
+    sources[1:][~np.isin(row_of, SKY_ROWS)] = read_kept(kept)
     graph = np.repeat(sources[:, None], N_TOKENS, axis=1)
     np.fill_diagonal(graph, False)
     return graph

@@ -23,10 +23,11 @@ from causal_rl.graphs.layout import (
     COLOURS,
     FILLS,
     Arrow,
+    Route,
     Status,
     causal_order,
-    chord,
-    loop,
+    circle,
+    routes,
     shorten,
     statuses,
 )
@@ -191,11 +192,8 @@ def draw_circle(
     centres (n, 2) and the radius of the nodes.
     """
     n = graph.n
-    angles = np.empty(n)
-    angles[list(order)] = math.pi / 2 - 2 * math.pi * np.arange(n) / n
-    centres = np.column_stack([np.cos(angles), np.sin(angles)]) * (0.0 if n == 1 else 1.0)
-    # Neighbours leave room for an arrow between them.
-    radius = min(0.16, 0.56 * math.sin(math.pi / max(n, 2)))
+    places = circle(order)
+    angles, centres, radius = places
     looped = {arrow.parent for arrow in arrows if arrow.parent == arrow.child}
     labels = [_escape(name) for name in graph.names]
     lengths = [len(shorten(name)) for name in graph.names]
@@ -209,17 +207,8 @@ def draw_circle(
     ax.set_axis_off()
     font = font_size(ax, radius)
 
-    slots: dict[frozenset[int], int] = {}
-    # Missing edges first: what was learned is drawn over them.
-    for arrow in sorted(arrows, key=lambda a: (a.status != "missing", a.lagged)):
-        if arrow.parent == arrow.child:
-            curve = loop(centres[arrow.parent], float(angles[arrow.parent]), radius)
-        else:
-            pair = frozenset((arrow.parent, arrow.child))
-            slot = slots.get(pair, 0)
-            slots[pair] = slot + 1
-            curve = chord(centres[arrow.parent], centres[arrow.child], n, radius, slot)
-        _draw_arrow(ax, curve, arrow, radius)
+    for route in routes(places, arrows):
+        _draw_arrow(ax, route)
 
     for v in range(n):
         _draw_node(ax, centres[v], radius, graph.kinds[v])
@@ -251,39 +240,23 @@ def font_size(ax: Axes, radius: float) -> float:
     return min(11.0, max(5.0, 2 * points * 0.85 / (3 * 0.68)))
 
 
-def _draw_arrow(ax: Axes, curve: FloatMatrix, arrow: Arrow, radius: float) -> None:
+def _draw_arrow(ax: Axes, route: Route) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
-    t = np.linspace(0.0, 1.0, 200)[:, np.newaxis]
-    degree = len(curve) - 1
-    points = sum(
-        math.comb(degree, k) * t**k * (1 - t) ** (degree - k) * curve[k] for k in range(degree + 1)
-    )
-    points = np.asarray(points)
-    head = min(0.085, 0.7 * radius)
-    if degree == 2:
-        from_start = np.linalg.norm(points - curve[0], axis=1)
-        from_end = np.linalg.norm(points - curve[-1], axis=1)
-        points = points[(from_start > 1.15 * radius) & (from_end > 1.2 * radius)]
-    tip = points[-1]
-    body = points[np.linalg.norm(points - tip, axis=1) > 0.8 * head]
-    direction = tip - body[-1]
-    direction = direction / np.linalg.norm(direction)
-    across = np.array([-direction[1], direction[0]]) * 0.38 * head
+    arrow = route.arrow
     colour = COLOURS[arrow.status]
     ax.add_line(
         Line2D(
-            body[:, 0],
-            body[:, 1],
+            route.line[:, 0],
+            route.line[:, 1],
             color=colour,
             linewidth=1.5,
             linestyle=line_style(arrow.status, arrow.lagged),
             zorder=2 if arrow.status == "missing" else 3,
         )
     )
-    corners = [tip, tip - direction * head + across, tip - direction * head - across]
-    ax.add_patch(Polygon(corners, closed=True, facecolor=colour, edgecolor="none", zorder=4))
+    ax.add_patch(Polygon(route.head, closed=True, facecolor=colour, edgecolor="none", zorder=4))
 
 
 def line_style(status: Status, lagged: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def chord(start: FloatMatrix, end: FloatMatrix, n: int, radius: float, slot: int
     return np.array([start, middle + inwards * min(bend, 1.2), end])
 
 
-def loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
+def _loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
     """Cubic Bezier curve (4, 2) from a node at ``angle`` outwards and back to it."""
     points = [(1.0, 0.5), (3.3, 0.75), (3.3, -0.75), (1.0, -0.5)]
     return np.array(
@@ -102,3 +103,78 @@ def loop(centre: FloatMatrix, angle: float, radius: float) -> FloatMatrix:
             for distance, turn in points
         ]
     )
+
+
+class Circle(NamedTuple):
+    """Places of n nodes on the unit circle: angles (n,), centres (n, 2), radius of a node."""
+
+    angles: FloatMatrix
+    centres: FloatMatrix
+    radius: float
+
+
+def circle(order: Sequence[int]) -> Circle:
+    """Place nodes in ``order``, clockwise from the top."""
+    n = len(order)
+    angles = np.empty(n)
+    angles[list(order)] = math.pi / 2 - 2 * math.pi * np.arange(n) / n
+    centres = np.column_stack([np.cos(angles), np.sin(angles)]) * (0.0 if n == 1 else 1.0)
+    # Neighbours leave room for an arrow between them.
+    return Circle(angles, centres, min(0.16, 0.56 * math.sin(math.pi / max(n, 2))))
+
+
+class Route(NamedTuple):
+    """An arrow's line, points (m, 2), and the corners (3, 2) of its head, the tip first."""
+
+    arrow: Arrow
+    line: FloatMatrix
+    head: FloatMatrix
+
+
+def routes(places: Circle, arrows: Sequence[Arrow], *, points: int = 200) -> list[Route]:
+    """Lead arrows from rim to rim, in the order to draw them in.
+
+    Args:
+        places: of the nodes.
+        arrows: over their indices.
+        points: on a whole curve.
+    """
+    found = []
+    slots: dict[frozenset[int], int] = {}
+    # Missing edges first: what was learned is drawn over them.
+    for arrow in sorted(arrows, key=lambda a: (a.status != "missing", a.lagged)):
+        start, end = places.centres[arrow.parent], places.centres[arrow.child]
+        if arrow.parent == arrow.child:
+            curve = _loop(start, float(places.angles[arrow.parent]), places.radius)
+        else:
+            pair = frozenset((arrow.parent, arrow.child))
+            slot = slots.get(pair, 0)
+            slots[pair] = slot + 1
+            curve = chord(start, end, len(places.centres), places.radius, slot)
+        found.append(Route(arrow, *_line_and_head(curve, places.radius, points)))
+    return found
+
+
+def _line_and_head(
+    curve: FloatMatrix, radius: float, count: int
+) -> tuple[FloatMatrix, FloatMatrix]:
+    t = np.linspace(0.0, 1.0, count)[:, np.newaxis]
+    degree = len(curve) - 1
+    points = np.asarray(
+        sum(
+            math.comb(degree, k) * t**k * (1 - t) ** (degree - k) * curve[k]
+            for k in range(degree + 1)
+        )
+    )
+    head = min(0.085, 0.7 * radius)
+    if degree == 2:
+        from_start = np.linalg.norm(points - curve[0], axis=1)
+        from_end = np.linalg.norm(points - curve[-1], axis=1)
+        points = points[(from_start > 1.15 * radius) & (from_end > 1.2 * radius)]
+    tip = points[-1]
+    line = points[np.linalg.norm(points - tip, axis=1) > 0.8 * head]
+    direction = tip - line[-1]
+    direction = direction / np.linalg.norm(direction)
+    across = np.array([-direction[1], direction[0]]) * 0.38 * head
+    base = tip - direction * head
+    return line, np.array([tip, base + across, base - across])

@@ -51,6 +51,22 @@ def read_names(names: Iterable[str] | None, n: int) -> tuple[str, ...]:
     return tuple(listed)
 
 
+def column_of(name: str, names: Sequence[str]) -> int:
+    """The place of a name.
+
+    Args:
+        name: what is asked for.
+        names: what there is, each once.
+
+    Raises:
+        ValueError: it is not among them; the nearest are offered.
+    """
+    try:
+        return names.index(name)
+    except ValueError:
+        raise ValueError(unknown_name(name, names)) from None
+
+
 def unknown_name(name: object, names: Sequence[str]) -> str:
     """Say that a name is not known, and offer the nearest ones.
 

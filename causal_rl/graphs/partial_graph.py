@@ -21,7 +21,7 @@ from causal_rl.graphs.adjacency import BoolMatrix, read_adjacency, read_matrix
 from causal_rl.graphs.causal_graph import CausalGraph
 from causal_rl.graphs.kinds import Kind, read_kinds
 from causal_rl.graphs.marks import ARROW, CIRCLE, NONE, TAIL, Marks, marks_of
-from causal_rl.graphs.names import list_names, name_difference, read_names, unknown_name
+from causal_rl.graphs.names import column_of, list_names, name_difference, read_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,10 +291,7 @@ class PartialGraph:
         Raises:
             ValueError: no such variable; the nearest names are offered.
         """
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise ValueError(unknown_name(name, self.names)) from None
+        return column_of(name, self.names)
 
     def permute(self, names: Iterable[str]) -> PartialGraph:
         """Put the variables into another order.

@@ -9,7 +9,7 @@ import numpy as np
 
 from causal_rl.graphs.acyclicity import find_cycle, topological_order
 from causal_rl.graphs.adjacency import BoolMatrix
-from causal_rl.graphs.names import list_names, unknown_name
+from causal_rl.graphs.names import column_of, list_names
 from causal_rl.graphs.structure import Block
 
 Scope = Literal["summary", "contemporaneous", "lagged"]
@@ -64,10 +64,7 @@ class GraphRelations:
         Raises:
             ValueError: no such variable; the nearest names are offered.
         """
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise ValueError(unknown_name(name, self.names)) from None
+        return column_of(name, self.names)
 
     def indices(self, names: Iterable[str]) -> list[int]:
         """Return the columns of several variables, in the order asked.

@@ -10,14 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.layout import COLOURS, FILLS, Arrow, causal_order, chord, loop, shorten
+from causal_rl.graphs.layout import (
+    COLOURS,
+    FILLS,
+    Arrow,
+    Circle,
+    Route,
+    causal_order,
+    circle,
+    routes,
+    shorten,
+)
 
 Array = NDArray[np.float64]
 
 # Pixels: of the circle's radius, around it for nodes and loops, and of a letter of a label that
 # stands beside its node.
 _RADIUS, _MARGIN, _LETTER = 165.0, 48.0, 7.5
-_HEAD = 9.0
+# On a whole curve: enough for a line two pixels wide.
+_POINTS = 60
 
 
 def graph_svg(
@@ -38,29 +49,17 @@ def graph_svg(
     Returns:
         An ``<svg>`` element. Names are escaped.
     """
-    n = graph.n
-    places = list(causal_order(graph) if order is None else order)
-    angles = np.empty(n)
-    angles[places] = math.pi / 2 - 2 * math.pi * np.arange(n) / n
-    centres = np.column_stack([np.cos(angles), np.sin(angles)]) * (0.0 if n == 1 else 1.0)
-    radius = min(0.16, 0.56 * math.sin(math.pi / max(n, 2)))
+    places = circle(causal_order(graph) if order is None else order)
     longest = max((len(shorten(name)) for name in graph.names if _beside(name)), default=0)
     side, aside = 2 * (_RADIUS + _MARGIN), _LETTER * longest
     box = f"{-aside:.0f} 0 {side + 2 * aside:.0f} {side:.0f}"
     parts = [f'<svg viewBox="{box}" xmlns="http://www.w3.org/2000/svg" role="img">']
-    slots: dict[frozenset[int], int] = {}
-    for arrow in sorted(arrows, key=lambda a: (a.status != "missing", a.lagged)):
-        pair = frozenset((arrow.parent, arrow.child))
-        slot = slots.get(pair, 0)
-        slots[pair] = slot + 1
-        if arrow.parent == arrow.child:
-            curve = loop(centres[arrow.parent], float(angles[arrow.parent]), radius)
-        else:
-            curve = chord(centres[arrow.parent], centres[arrow.child], n, radius, slot)
+    for route in routes(places, arrows, points=_POINTS):
+        arrow = route.arrow
         key = (keys or {}).get((arrow.parent, arrow.child, arrow.lagged))
-        parts.append(_edge(graph, arrow, _points(curve, radius), key))
-    for v in range(n):
-        parts.append(_node(graph, v, centres[v], float(angles[v]), radius))
+        parts.append(_edge(graph, route, key))
+    for v in range(graph.n):
+        parts.append(_node(graph, v, places))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -68,32 +67,14 @@ def _beside(name: str) -> bool:
     return len(name) > 4
 
 
-def _points(curve: Array, radius: float) -> Array:
-    """(m, 2) points of a Bezier curve from the rim of one node to the rim of the other."""
-    t = np.linspace(0.0, 1.0, 60)[:, None]
-    degree = len(curve) - 1
-    points = np.zeros((len(t), 2))
-    for k in range(degree + 1):
-        points += math.comb(degree, k) * t**k * (1 - t) ** (degree - k) * curve[k]
-    if degree == 2:
-        from_start = np.linalg.norm(points - curve[0], axis=1)
-        from_end = np.linalg.norm(points - curve[-1], axis=1)
-        points = points[(from_start > 1.15 * radius) & (from_end > 1.2 * radius)]
-    return np.asarray(_pixels(points))
-
-
 def _pixels(points: Array) -> Array:
     return np.asarray(points * [_RADIUS, -_RADIUS] + _RADIUS + _MARGIN)
 
 
-def _edge(graph: CausalGraph, arrow: Arrow, points: Array, key: str | None) -> str:
-    tip = points[-1]
-    body = points[np.linalg.norm(points - tip, axis=1) > 0.8 * _HEAD]
-    direction = (tip - body[-1]) / np.linalg.norm(tip - body[-1])
-    across = np.array([-direction[1], direction[0]]) * 0.4 * _HEAD
-    corners = [tip, tip - direction * _HEAD + across, tip - direction * _HEAD - across]
-    path = "M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in body)
-    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+def _edge(graph: CausalGraph, route: Route, key: str | None) -> str:
+    arrow = route.arrow
+    path = "M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in _pixels(route.line))
+    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in _pixels(route.head))
     colour = COLOURS[arrow.status]
     dash = ' stroke-dasharray="2 3"' if arrow.lagged else ""
     if arrow.status == "missing" and not arrow.lagged:
@@ -110,9 +91,9 @@ def _edge(graph: CausalGraph, arrow: Arrow, points: Array, key: str | None) -> s
     )
 
 
-def _node(graph: CausalGraph, v: int, centre: Array, angle: float, radius: float) -> str:
-    x, y = (float(c) for c in _pixels(centre[None])[0])
-    size = radius * _RADIUS
+def _node(graph: CausalGraph, v: int, places: Circle) -> str:
+    x, y = (float(c) for c in _pixels(places.centres[v]))
+    size, angle = places.radius * _RADIUS, float(places.angles[v])
     fill, name = FILLS[graph.kinds[v]], shorten(graph.names[v])
     shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}"'
     if graph.kinds[v] not in ("state", "hidden"):

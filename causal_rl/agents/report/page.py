@@ -20,7 +20,7 @@ from causal_rl.agents.report.decisions import Attention
 from causal_rl.agents.report.evidence import EdgeEvidence
 from causal_rl.agents.report.graph_svg import graph_svg
 from causal_rl.agents.report.run_record import RunRecord
-from causal_rl.agents.reporting import plot_learning_curve
+from causal_rl.agents.reporting import number_text, plot_learning_curve
 from causal_rl.graphs.layout import COLOURS, Arrow, causal_order, statuses
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _graphs(run: RunRecord, evidence: Sequence[EdgeEvidence]) -> str:
     rows = "".join(
         f"<tr><td>{escape(name)}</td>"
         + "".join(
-            f"<td>{_number(scores[f'{metric}_{block}'])}</td>"
+            f"<td>{number_text(scores[f'{metric}_{block}'])}</td>"
             for block in ("contemporaneous", "lagged")
             for metric in ("n_learned", "shd", "sid", "f1")
         )
@@ -145,9 +145,9 @@ def _graphs(run: RunRecord, evidence: Sequence[EdgeEvidence]) -> str:
 
 def _edge_data(edge: EdgeEvidence) -> dict[str, Any]:
     facts = [
-        ("weight", _number(edge.weight)),
-        ("confidence", _number(edge.confidence)),
-        ("partial R²", _number(edge.partial_r2)),
+        ("weight", number_text(edge.weight)),
+        ("confidence", number_text(edge.confidence)),
+        ("partial R²", number_text(edge.partial_r2)),
         ("p of it", _p(edge.partial_p)),
         ("rows", f"{edge.rows:,}"),
     ]
@@ -173,7 +173,7 @@ def _edge_table(evidence: Sequence[EdgeEvidence]) -> str:
         + "".join(
             f"<td>{text}</td>"
             for text in (
-                _number(e.weight), _number(e.confidence), _number(e.partial_r2),
+                number_text(e.weight), number_text(e.confidence), number_text(e.partial_r2),
                 escape(_p(e.partial_p)), escape(_p(e.do_p)), f"{e.rows:,}",
             )
         )
@@ -327,13 +327,7 @@ def _image(figure: Figure, label: str) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
-    return _number(value) if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _number(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    return number_text(value) if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _p(value: float | None) -> str:
