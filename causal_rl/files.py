@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -99,6 +100,25 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
             return {key: file[key] for key in file.files}
     except damaged as error:
         raise OSError(f"no archive of arrays ({type(error).__name__})") from error
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} is not a JSON file: {error}") from error
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:

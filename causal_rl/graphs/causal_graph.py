@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from causal_rl.files import read_json
 from causal_rl.graphs import comparison, dot, drawing, exchange, serialization
 from causal_rl.graphs.acyclicity import find_cycle
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_adjacency, read_matrix
@@ -236,7 +237,7 @@ class CausalGraph(GraphRelations):
             OSError: the file cannot be read.
             ValueError: it is not JSON or not a valid graph; the message names the file.
         """
-        data = serialization.read_json(path)
+        data = read_json(path)
         try:
             return cls.from_dict(data)
         except (TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from causal_rl.files import read_json
 from causal_rl.graphs import (
     dag_extension,
     meek,
@@ -214,7 +215,7 @@ class PartialGraph:
             OSError: the file cannot be read.
             ValueError: it is not JSON or not a valid graph; the message names the file.
         """
-        data = serialization.read_json(path)
+        data = read_json(path)
         try:
             return cls.from_dict(data)
         except (TypeError, ValueError) as error:
