@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
-
 _LOCK_FILE = ".lock"
 
 
@@ -163,6 +161,8 @@ def sole_writer(folder: str | os.PathLike[str], argument: str) -> Iterator[None]
     Raises:
         ValueError: another process is writing to it, or it cannot be made.
     """
+    from filelock import FileLock, Timeout  # imports asyncio, which few need
+
     place = Path(folder)
     make_folder(place, argument)
     lock = FileLock(place / _LOCK_FILE, timeout=0)
