@@ -46,7 +46,7 @@ def _marked(paths: Sequence[Path]) -> list[Any]:
 
 
 PAGES = [
-    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if _blocks(page)
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if _blocks(page)
 ]
 
 
