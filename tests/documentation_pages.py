@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Headings of the page of a registered thing, in their order.
@@ -36,3 +38,13 @@ def figures_without_source(page: Path) -> set[str]:
         for figure in _FIGURE.findall(text)
         if not any(figure in result for result in results)
     }
+
+
+def load_script(name: str) -> ModuleType:
+    """A program of ``scripts``, which is no module of a package."""
+    found = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType
 
 import gymnasium
 import pytest
-from documentation_pages import ROOT, SECTIONS, figures_without_source, option_defaults, sections
+from documentation_pages import (
+    ROOT,
+    SECTIONS,
+    figures_without_source,
+    load_script,
+    option_defaults,
+    sections,
+)
 
 import causal_rl.envs
 from causal_rl.envs import gym_dynamics
@@ -27,17 +32,7 @@ WORLDS = sorted(
 )
 
 
-def _fill_pages() -> ModuleType:
-    """The program that writes the tables, which is no module of a package."""
-    found = importlib.util.spec_from_file_location("fill_pages", ROOT / "scripts/fill_pages.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-fill_pages = _fill_pages()
+fill_pages = load_script("fill_pages")
 
 
 def _page(name: str) -> Path:
