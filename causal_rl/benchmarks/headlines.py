@@ -94,8 +94,8 @@ def _table2_left() -> list[Contest]:
                 _contest(asks, (ours, others), claimed=_PAPER_ECAM.format(paper) if paper else "")
             )
     for data, what in (("ihdp", "IHDP 1-20"), ("acic2016", "ACIC 2016, 1-5")):
-        for ours in ("gaussian-process", "ecam"):
-            entries = [entry(name, "pehe", data=data) for name in (ours, *_OTHER_EFFECTS)]
+        for real in ("gaussian-process", "ecam"):
+            entries = [entry(name, "pehe", data=data) for name in (real, *_OTHER_EFFECTS)]
             made.append(_contest(f"{what}, out of sample: root PEHE", (entries[0], entries[1:])))
     return made
 
