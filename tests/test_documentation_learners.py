@@ -19,8 +19,9 @@ NAMES = [("learners", name) for name in LEARNERS] + [("estimators", name) for na
 #: Their blocks load a heavy package, or train.
 SLOW = {
     "learners/boss", "learners/dagma", "learners/fci", "learners/lingam", "learners/notears",
-    "learners/notears-mlp", "estimators/causal-forest", "estimators/dr-learner",
-    "estimators/linear-dml",
+    "learners/notears-mlp", "learners/r2-sort-regress", "learners/sort-regress",
+    "estimators/causal-forest", "estimators/dr-learner", "estimators/linear-dml",
+    "estimators/s-learner",
 }  # fmt: skip
 OVERVIEWS = {"learners": "discovery.md", "estimators": "effects_estimators.md"}
 
