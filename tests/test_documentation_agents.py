@@ -9,14 +9,6 @@ from typing import Any, get_args
 
 import click
 import pytest
-from documentation_pages import (
-    ROOT,
-    SECTIONS,
-    figures_without_source,
-    load_script,
-    option_defaults,
-    sections,
-)
 
 import causal_rl.agents.algorithm5
 from causal_rl.agents import AGENT_CONFIGS, Algorithm5, PlannerConfig, TrainConfig
@@ -29,6 +21,14 @@ from causal_rl.agents.config import (
 )
 from causal_rl.agents.transfer.command import act_zero_shot_command, train_family_command
 from causal_rl.envs import resolve_spec
+from tests.documentation_pages import (
+    ROOT,
+    SECTIONS,
+    figures_without_source,
+    load_script,
+    option_defaults,
+    sections,
+)
 
 FOLDER = ROOT / "docs" / "agents"
 #: What ``--agent``, ``--algo`` and ``--policy-update`` offer; "own" is the actor-critic's loop.

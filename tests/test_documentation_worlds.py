@@ -9,7 +9,12 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from documentation_pages import (
+
+import causal_rl.envs
+from causal_rl.envs import gym_dynamics
+from causal_rl.envs.registry import GYM_FACTORIES
+from causal_rl.envs.worlds import BUILT_IN
+from tests.documentation_pages import (
     ROOT,
     SECTIONS,
     figures_without_source,
@@ -17,11 +22,6 @@ from documentation_pages import (
     option_defaults,
     sections,
 )
-
-import causal_rl.envs
-from causal_rl.envs import gym_dynamics
-from causal_rl.envs.registry import GYM_FACTORIES
-from causal_rl.envs.worlds import BUILT_IN
 
 FOLDER = ROOT / "docs" / "worlds"
 #: As Gymnasium's registry has them: worlds of one's own have partial functions for entry points.
