@@ -31,10 +31,14 @@ def _blocks(page: Path) -> list[tuple[int, str]]:
 #: Pages and notebooks that take more than some seconds.
 SLOW = {
     "agents", "attention_huggingface", "counterfactuals", "datasets", "discovery_abcd",
-    "discovery_attention", "discovery_structured", "discovery_training", "downstream_clutrr",
+    "discovery_attention", "discovery_training", "downstream_clutrr",
     "downstream_cues", "downstream_scenes", "downstream_text", "effects_cina", "effects_estimators",
-    "gymnasium_dynamics", "mechanism_watch", "planning", "sb3", "table3", "tianshou", "transfer",
+    "gymnasium_dynamics", "mechanism_watch", "planning", "sb3", "sb3-a2c", "sb3-dqn", "sb3-ppo",
+    "sb3-sac", "table3", "tianshou", "tianshou-ppo", "tianshou-sac", "transfer",
     "effect_and_counterfactual", "graph_in_a_transformer",
+    # Learners and estimators of packages that are slow to import, or to train.
+    "boss", "causal-forest", "dagma", "dr-learner", "fci", "linear-dml", "lingam", "notears",
+    "notears-mlp", "r2-sort-regress", "s-learner", "sort-regress",
 }  # fmt: skip
 
 
@@ -46,7 +50,7 @@ def _marked(paths: Sequence[Path]) -> list[Any]:
 
 
 PAGES = [
-    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if _blocks(page)
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if _blocks(page)
 ]
 
 

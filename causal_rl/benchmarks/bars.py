@@ -1,6 +1,8 @@
-"""Bars with their intervals, as the benchmarks draw them."""
+"""Bars and rankings with their intervals, as the benchmarks draw them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
@@ -31,3 +33,33 @@ def draw_bar(
     axes.bar(x, found.value, width, color=color, alpha=0.6, label=label)
     error = [[found.value - found.low], [found.high - found.value]]
     axes.errorbar(x, found.value, error, color="black", capsize=cap, linewidth=1)
+
+
+def draw_ranking(
+    axes: Axes,
+    found: Sequence[tuple[str, Estimate, str]],
+    kinds: Mapping[str, str],
+) -> None:
+    """Draw estimates of positive figures as dots on a logarithmic axis, the least at the top.
+
+    Args:
+        axes: drawn on.
+        found: label, estimate and kind of each; those that are not above zero are left out.
+        kinds: colour of each kind, for dots and legend.
+    """
+    ranked = sorted((each for each in found if each[1].low > 0), key=lambda each: each[1].value)
+    seen: set[str] = set()
+    for place, (_, each, kind) in enumerate(ranked):
+        error = [[each.value - each.low], [each.high - each.value]]
+        label = None if kind in seen else kind
+        seen.add(kind)
+        axes.errorbar(
+            each.value, place, xerr=error, color=kinds[kind], marker="o", markersize=5, capsize=3,
+            linestyle="none", label=label,
+        )  # fmt: skip
+    axes.set_yticks(range(len(ranked)), [label for label, _, _ in ranked], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.grid(axis="x", which="both", alpha=0.25)
+    if len(seen) > 1:
+        axes.legend(fontsize=8)

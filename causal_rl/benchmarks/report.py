@@ -1,19 +1,16 @@
-"""RESULTS.md and the index of all results: written from the data, never by hand."""
+"""RESULTS.md: written from the data, never by hand."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from causal_rl.benchmarks.cells import Cell, Row
-from causal_rl.files import atomic_write_text
 
 RESULTS_FILE = "RESULTS.md"
 PROVENANCE_FILE = "provenance.json"
-INDEX_FILE = "README.md"
 
 _VERDICT = {True: "holds", False: "**falls short**", None: "undecided"}
 
@@ -119,40 +116,6 @@ def results_text(
         "",
     ]
     return "\n".join(lines)
-
-
-def write_index(folder: Path) -> None:
-    """Write ``README.md`` of the folder that holds the benchmarks' folders.
-
-    Args:
-        folder: its sub-folders with a ``provenance.json`` are listed.
-    """
-    rows = []
-    for path in sorted(folder.glob(f"*/{PROVENANCE_FILE}")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["smoke"]:
-            continue
-        marks = found["marks"]
-        cells = found["cells"]
-        rows.append(
-            (
-                f"[{path.parent.name}]({path.parent.name}/{RESULTS_FILE})",
-                found["description"],
-                f"{cells['finished']} of {cells['planned']}",
-                "-" if not marks else f"{sum(m['holds'] is True for m in marks)} of {len(marks)}",
-                f"`{found['command']}`",
-            )
-        )
-    header = ("results", "what it measures", "cells", "marks that hold", "command")
-    text = [
-        "# Results",
-        "",
-        "Written by `causal-rl benchmark`; nothing here is typed by hand.",
-        "",
-        markdown_table(header, rows, text=True),
-        "",
-    ]
-    atomic_write_text(folder / INDEX_FILE, "\n".join(text))
 
 
 def settings_by_parameter(cells: Sequence[Cell], replicate: str) -> dict[str, dict[str, Any]]:

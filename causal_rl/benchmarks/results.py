@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid, select_cells
+from causal_rl.benchmarks.index import write_index
 from causal_rl.benchmarks.pool import CellFunction, Pool
 from causal_rl.benchmarks.process_pool import ProcessPool
 from causal_rl.benchmarks.provenance import current_commit, machine, packages
@@ -29,7 +30,6 @@ from causal_rl.benchmarks.report import (
     count_by,
     results_text,
     settings_by_parameter,
-    write_index,
 )
 from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
 from causal_rl.benchmarks.store import ResultStore, to_csv

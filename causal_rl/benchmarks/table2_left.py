@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks import table2_text
-from causal_rl.benchmarks.bars import draw_bar
+from causal_rl.benchmarks.bars import draw_ranking
 from causal_rl.benchmarks.cells import Cell, Outcome, Row, Value
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.static_models import STRUCTURES, Structure
@@ -199,22 +199,23 @@ def _load(data: str, seed: int) -> Any:
 def figures(results: Results) -> Mapping[str, Figure]:
     """Squared PEHE of every row on the worlds, and root PEHE on IHDP."""
     made = {}
-    for file, data, metric in (
-        ("worlds.png", table2_text.WORLDS, "pehe squared"),
-        ("ihdp.png", (IHDP,), "pehe"),
+    kinds = {COLUMNS: "C0", LEARNED: "C1", TRUE: "C2"}
+    for file, data, metric, label in (
+        ("worlds.png", table2_text.WORLDS, "pehe squared", "PEHE² [squared units of y]"),
+        ("ihdp.png", (IHDP,), "pehe", "IHDP, held out: root PEHE [units of y]"),
     ):
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        axes = figure.subplots()
         lines = table2_text.lines(results, metric, data)
-        for place, line in enumerate(lines):
-            values = np.array(list(line.values.values()))
-            color = f"C{KNOWS.index(line.knows)}"
-            draw_bar(axes, place, estimate(values), color)
-        labels = [line.label for line in lines]
-        axes.set_xticks(range(len(lines)), labels, rotation=60, ha="right", fontsize=7)
-        axes.set(ylabel=f"{metric} [{'squared ' if 'squared' in metric else ''}units of y]")
-        if lines:
-            made[file] = figure
+        if not lines:
+            continue
+        figure = Figure(figsize=(8, 1 + 0.24 * len(lines)), layout="constrained")
+        axes = figure.subplots()
+        found = [
+            (line.label, estimate(np.array(list(line.values.values()))), line.knows)
+            for line in lines
+        ]
+        draw_ranking(axes, found, kinds)
+        axes.set_xlabel(f"{label}; mean with 95 % interval")
+        made[file] = figure
     return made
 
 

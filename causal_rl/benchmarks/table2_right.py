@@ -65,8 +65,12 @@ def run(cell: Cell) -> Outcome:
 
 
 def findings(results: Results) -> Findings:
-    """The table of all tasks, then what each task says."""
-    found = [part.findings(_of(results, name)) for name, part in PARTS.items()]
+    """The table of all tasks, then what each task that was run says."""
+    found = [
+        part.findings(own)
+        for name, part in PARTS.items()
+        if (own := _of(results, name)).rows or not results.rows
+    ]
     protocol = [
         "Every method of a split and seed gets the same rows. Networks of a task have equal "
         "numbers of parameters to within 5 % where its section does not say otherwise. In a run no "

@@ -184,7 +184,7 @@ def test_seeing_doing_and_intending_differ_where_they_should() -> None:
 
 def test_the_table_of_the_documentation_is_exact() -> None:
     text = (Path(__file__).parents[2] / "docs" / "worlds_confounding.md").read_text()
-    table = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", text, flags=re.MULTILINE))
+    table = dict(re.findall(r"^\| \[`([a-z-]+)`\]\(.*?\) \| (.*) \|$", text, flags=re.MULTILINE))
     assert set(table) == set(WORLDS)
     for name, row in table.items():
         value = values_of(name) if name == "dtr" else values_of(name, horizon=SHORT[name])
