@@ -100,15 +100,15 @@ class _Verbs(click.Group):
     """A group that names its commands where none is given, or an unknown one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
         if not args and not ctx.resilient_parsing:
             ctx.fail(f"Missing command; {self._offer(ctx)}")
-        return rest
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        unknown = self.get_command(ctx, args[0]) is None and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # else a shell completes the word
             near = difflib.get_close_matches(args[0], self.commands)
             hint = f"did you mean {' or '.join(near)}?" if near else self._offer(ctx)
             ctx.fail(f"No such command {args[0]!r}; {hint}")
