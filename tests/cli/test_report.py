@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from program import run
 
+from causal_rl.agents.inspection import load_planner
 from causal_rl.agents.report import edge_evidence, read_run, write_report
 from causal_rl.agents.report.graph_svg import graph_svg
+from causal_rl.files import read_torch
 from causal_rl.graphs import CausalGraph
 from causal_rl.graphs.layout import Arrow
 
@@ -176,3 +178,21 @@ def test_refuses_what_is_no_finished_run(
     fails("finish it with --resume", unfinished)
     fails("folder that exists", finished, "--out", tmp_path / "no" / "x.html")
     assert not (unfinished / "report.html").exists()
+
+
+def test_the_checkpoint_is_read_once(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> object:
+        read.append(path)
+        return read_torch(path)
+
+    monkeypatch.setattr("causal_rl.agents.checkpoint.read_torch", counted)
+    record = read_run(finished)
+    assert read == [finished / "checkpoint.pt"]
+    assert record.history[-1]["env_steps"] == record.summary["env_steps"]
+
+
+def test_a_run_of_the_other_agent_is_no_planners(finished: Path) -> None:
+    with pytest.raises(ValueError, match="a run of agent actor-critic, not of planner"):
+        load_planner(finished)
