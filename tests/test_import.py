@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,12 @@ def test_what_needs_torch_imports_it_when_it_is_asked_for(use: str, tmp_path: Pa
     code = f"import sys, causal_rl; before = 'torch' in sys.modules; {use}; print(before)"
     done = fresh(code, tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+@pytest.mark.parametrize("package", ["causal_rl", "causal_rl.discovery"])
+def test_a_face_lists_what_it_has_and_refuses_what_it_has_not(package: str) -> None:
+    face = importlib.import_module(package)
+    assert set(face.__all__) <= set(dir(face))
+    assert all(getattr(face, name) is not None for name in face.__all__)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = face.nothing
