@@ -71,11 +71,7 @@ class AgentEvaluation:
             "return_mean": mean,
             "return_low": self.interval[0],
             "return_high": self.interval[1],
-            "return_random": self.yardsticks.random,
-            "return_noop": self.yardsticks.noop,
-            "return_oracle": self.yardsticks.oracle,
-            "return_normalised": self.yardsticks.normalise(mean),
-            "oracle_horizon": self.yardsticks.oracle_horizon,
+            **self.yardsticks.beside(mean),
         }
 
 

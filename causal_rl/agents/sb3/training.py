@@ -408,11 +408,7 @@ def _finish(
         "env_steps": watch.progress.env_steps,
         "seconds": round(time.perf_counter() - started, 2),
         "return_mean": mean,
-        "return_random": yardsticks.random,
-        "return_noop": yardsticks.noop,
-        "return_oracle": yardsticks.oracle,
-        "return_normalised": yardsticks.normalise(mean),
-        "oracle_horizon": yardsticks.oracle_horizon,
+        **yardsticks.beside(mean),
         **rows["learned"],
         "baselines": {name: row for name, row in rows.items() if name != "learned"},
     }
