@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from causal_rl.files import atomic_open
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import new_figure, panel_size
+from causal_rl.graphs.drawing import new_figure, panel_size, write_figure
 
 if TYPE_CHECKING:
     import os
@@ -46,7 +44,5 @@ def draw_side_by_side(
         ax = graph.plot(figure.add_axes(place), truth=truth)
         ax.set_title(title, fontsize=11)
     if path is not None:
-        suffix = Path(path).suffix.lstrip(".") or "png"
-        with atomic_open(path) as file:
-            figure.savefig(file, format=suffix, dpi=120)
+        write_figure(figure, path)
     return figure

@@ -17,11 +17,9 @@ from causal_rl.envs.frame_scene import (
     DO_COLOUR,
     MOST_LEVEL_LABELS,
     do_handle,
-    edge_arrows,
     label_look,
 )
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.files import atomic_open
 from causal_rl.graphs import CausalGraph, drawing, layout
 from causal_rl.scm import Mechanism, Noise, NoNoise, Scaled, Variable
 
@@ -110,8 +108,7 @@ def plot_world(spec: SCMEnvSpec, path: str | os.PathLike[str] | None = None) -> 
         columnspacing=1.4,
     )
     if target is not None:
-        with atomic_open(target) as file:
-            figure.savefig(file, format=_suffix(target), dpi=_DPI)
+        drawing.write_figure(figure, target, _DPI)
     return figure
 
 
@@ -174,7 +171,7 @@ def _arrows(graph: CausalGraph, seen: CausalGraph) -> list[layout.Arrow]:
     hidden = {v for v, kind in enumerate(graph.kinds) if kind == "hidden"}
     arrows = [
         arrow._replace(status=_UNSEEN) if {arrow.parent, arrow.child} & hidden else arrow
-        for arrow in edge_arrows(graph)
+        for arrow in layout.edge_arrows(graph)
     ]
     there = set(graph.edges())
     return arrows + [

@@ -27,6 +27,7 @@ from causal_rl.graphs.layout import (
     Status,
     causal_order,
     circle,
+    edge_arrows,
     routes,
     shorten,
     statuses,
@@ -67,11 +68,7 @@ def plot(graph: GraphStructure, ax: Axes | None, truth: GraphStructure | None) -
         ax = figure.add_axes((0.02, 0.9 / (side + 0.9), 0.96, side / (side + 0.9) - 0.01))
     if truth is not None:
         graph = graph.permute(truth.names)
-    arrows = [
-        Arrow(i, j, status, lagged)
-        for lagged in (False, True)
-        for i, j, status in statuses(graph, truth, lagged)
-    ]
+    arrows = edge_arrows(graph, truth)
     draw_circle(ax, graph, causal_order(graph if truth is None else truth), arrows)
     handles = arrow_handles(arrows, marked=truth is not None) + kind_handles(graph.kinds)
     ax.legend(
@@ -148,9 +145,7 @@ def plot_comparison(
         handles=handles, loc="lower center", ncol=max(1, len(handles)), frameon=False, fontsize=10
     )
     if path is not None:
-        suffix = Path(path).suffix.lstrip(".") or "png"
-        with atomic_open(path) as file:
-            figure.savefig(file, format=suffix, dpi=120)
+        write_figure(figure, path)
     return figure
 
 
@@ -181,6 +176,18 @@ def new_figure(
 
 
 # -------------------------------------------------------------------- the circle
+
+
+def write_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> None:
+    """Write a figure in the format of the path's suffix, or PNG; whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: matplotlib knows no format with the suffix.
+    """
+    suffix = Path(path).suffix.lstrip(".") or "png"
+    with atomic_open(path) as file:
+        figure.savefig(file, format=suffix, dpi=dpi)
 
 
 def draw_circle(
