@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import os
 import sys
@@ -49,6 +50,7 @@ from causal_rl.envs import (
     sortability,
 )
 from causal_rl.errors import MissingExtraError
+from causal_rl.graphs.picture_file import check_picture
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -94,7 +96,31 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+class _Verbs(click.Group):
+    """A group that names its commands where none is given, or an unknown one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            ctx.fail(f"Missing command; {self._offer(ctx)}")
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        unknown = self.get_command(ctx, args[0]) is None and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # else a shell completes the word
+            near = difflib.get_close_matches(args[0], self.commands)
+            hint = f"did you mean {' or '.join(near)}?" if near else self._offer(ctx)
+            ctx.fail(f"No such command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def _offer(self, ctx: click.Context) -> str:
+        return f"it must be one of {', '.join(self.list_commands(ctx))}"
+
+
 @click.group(
+    cls=_Verbs,
+    no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"Errors are one line; with {TRACEBACK_VARIABLE}=1 in the environment they are traced.",
 )
@@ -179,6 +205,8 @@ def train_command(
 )
 def evaluate_graph_command(run: Path, as_json: bool, out: Path | None) -> None:
     """Score the graph that RUN learned against the truth, and draw both."""
+    if out is not None:
+        check_picture(out, "out")
     rows, graph, truth = evaluate_run_graph(run)
     picture = run / "graph.png" if out is None else out
     save_figure(graph.plot_comparison(truth), picture)
@@ -289,7 +317,7 @@ def envs_command(name: str | None, plot: bool, out: Path | None, env_args: tuple
         return
     spec = resolve_spec(name, **TrainConfig(env=name, env_args=env_args).world_kwargs)
     if plot:
-        picture = Path(f"{spec.name}.png") if out is None else out
+        picture = check_picture(Path(f"{spec.name}.png") if out is None else out, "out")
         plot_world(spec, picture)
         console.print(f"Picture: {picture}", soft_wrap=True, highlight=False)
     leaks = sortability(spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -13,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-
-from filelock import FileLock, Timeout
 
 _LOCK_FILE = ".lock"
 
@@ -134,6 +133,25 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise OSError(f"no archive of arrays ({type(error).__name__})") from error
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} is not a JSON file: {error}") from error
+
+
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8 through `atomic_open`."""
     with atomic_open(path) as file:
@@ -176,6 +194,8 @@ def sole_writer(folder: str | os.PathLike[str], argument: str) -> Iterator[None]
     Raises:
         ValueError: another process is writing to it, or it cannot be made.
     """
+    from filelock import FileLock, Timeout  # imports asyncio, which few need
+
     place = Path(folder)
     make_folder(place, argument)
     lock = FileLock(place / _LOCK_FILE, timeout=0)

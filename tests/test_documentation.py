@@ -13,6 +13,7 @@ from gymnasium.error import DependencyNotInstalled
 
 from causal_rl.datasets import DataUnavailableError
 from causal_rl.errors import MissingExtraError
+from tests.documentation_checks import CHECKS
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A comment that a reader of the page does not see holds what its blocks take for granted.
@@ -33,7 +34,7 @@ SLOW = {
     "agents", "attention_huggingface", "counterfactuals", "datasets", "discovery_abcd",
     "discovery_attention", "discovery_training", "downstream_clutrr",
     "downstream_cues", "downstream_scenes", "downstream_text", "effects_cina", "effects_estimators",
-    "gymnasium_dynamics", "mechanism_watch", "planning", "sb3", "sb3-a2c", "sb3-dqn", "sb3-ppo",
+    "mechanism_watch", "planning", "sb3", "sb3-a2c", "sb3-dqn", "sb3-ppo",
     "sb3-sac", "table3", "tianshou", "tianshou-ppo", "tianshou-sac", "transfer",
     "effect_and_counterfactual", "graph_in_a_transformer",
     # Learners and estimators of packages that are slow to import, or to train.
@@ -58,7 +59,10 @@ PAGES = [
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    space: dict[str, object] = {"__name__": "page"}
+    printed: list[tuple[Any, ...]] = []
+    space: dict[str, Any] = {"__name__": "page"}
+    if page.stem in CHECKS:
+        space["print"] = lambda *values: printed.append(values)
     for line, code in _blocks(page):
         # Empty lines before it: a traceback then names the line of the page.
         program = compile("\n" * (line - 1) + code, str(page), "exec")
@@ -66,6 +70,8 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             exec(program, space)
         except (DataUnavailableError, DependencyNotInstalled, MissingExtraError) as error:
             pytest.skip(str(error))
+    if page.stem in CHECKS:
+        CHECKS[page.stem](space, printed)
 
 
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
@@ -83,5 +89,6 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_there_are_pages_and_notebooks() -> None:
+    assert set(CHECKS) <= {page.stem for page in PAGES}
     assert len(PAGES) > 20
     assert len(NOTEBOOKS) == 3

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +67,44 @@ def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
             message says what differs.
     """
     shown = repr(str(path))
+    foreign = f"{shown} is no checkpoint of this program ({FORMAT})"
     payload = read_payload(
         path,
         FORMAT,
         missing=f"there is no checkpoint at {shown}",
         unreadable=f"{shown} is no readable checkpoint",
-        foreign=f"{shown} is no checkpoint of this program ({FORMAT})",
+        foreign=foreign,
         why=True,
     )
+    if not all(isinstance(payload.get(part), dict) for part in ("world", "state")):
+        raise ValueError(foreign)
     theirs, ours = payload["world"], world_identity(spec)
     for key, value in ours.items():
-        if theirs[key] != value:
+        if theirs.get(key) != value:
             raise ValueError(
-                f"checkpoint {shown} is from another env: its {key} is {theirs[key]!r}, "
+                f"checkpoint {shown} is from another env: its {key} is {theirs.get(key)!r}, "
                 f"this world's is {value!r}"
             )
     state: dict[str, Any] = payload["state"]
     return state
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Say of what a checkpoint holds, and does not fit, that it does not.
+
+    Args:
+        path: the checkpoint; the options of its run lie beside it.
+
+    Raises:
+        ValueError: an entry is missing, or weights have other shapes than the options ask for.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"checkpoint {str(path)!r} lacks the entry {error}") from error
+    except RuntimeError as error:  # what torch raises of weights that do not fit
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"checkpoint {str(path)!r} does not fit the options in config.yaml beside it: {reason}"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,7 +277,10 @@ class TrainConfig(RunOptions):
             if not equals or not step.isdecimal() or not shift:
                 raise ValueError(f"regimes must be STEP=SHIFT, got {item!r}")
             switches.append((int(step), shift))
-        return RegimeSchedule(tuple(switches)) if switches else None
+        try:
+            return RegimeSchedule(tuple(switches)) if switches else None
+        except ValueError as error:
+            raise ValueError(f"regimes: {error}") from error
 
     @property
     def graph_file(self) -> Path | None:
@@ -331,11 +335,11 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _check_range(name: str, value: Any, low: float | None, high: float | None) -> None:
-    """Refuse a number outside [low, high], NaN included."""
+    """Refuse a number outside [low, high], NaN and infinity included."""
     if low is None and high is None:
         return
     above = low is None or value >= low
     below = high is None or value <= high
-    if not (above and below):
-        upper = "infinity" if high is None else f"{high:g}"
-        raise ValueError(f"{name} must be in [{low:g}, {upper}], got {value!r}")
+    if not (above and below and math.isfinite(value)):
+        upper = "infinity)" if high is None else f"{high:g}]"
+        raise ValueError(f"{name} must be in [{low:g}, {upper}, got {value!r}")

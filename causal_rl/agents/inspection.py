@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from causal_rl.agents.algorithm5 import Algorithm5
-from causal_rl.agents.checkpoint import load_checkpoint
+from causal_rl.agents.checkpoint import load_checkpoint, restoring
 from causal_rl.agents.config import TrainConfig
 from causal_rl.agents.evaluation import (
     Controller,
@@ -104,18 +104,47 @@ def load_agent(folder: Path, *, device: str = "cpu") -> tuple[Algorithm5, SCMEnv
         device: device of the networks.
 
     Returns:
-        The algorithm with the policy that evaluated best, the world, and the options.
+        The algorithm with the policy that evaluated best and the run's history, the world, and the
+        options.
 
     Raises:
         ValueError: no run there, no checkpoint yet, or a checkpoint of another world.
     """
     config = load_config(folder)
     spec = resolve_spec(config.env, **config.world_kwargs)
-    state = load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"]
     algorithm = Algorithm5(spec, config, device=resolve_device(device))
-    best = state["best"]
-    algorithm.policy.load_state_dict(state["policy"] if best is None else best["policy"])
+    path = folder / CHECKPOINT_FILE
+    checkpoint = load_checkpoint(path, spec)
+    with restoring(path):
+        state = checkpoint["algorithm"]
+        best = state["best"]
+        algorithm.policy.load_state_dict(state["policy"] if best is None else best["policy"])
+        algorithm.history = [dict(row) for row in state["history"]]
     return algorithm, spec, config
+
+
+def load_planner(folder: Path) -> tuple[PlannerAgent, SCMEnvSpec, PlannerConfig]:
+    """The planner of a run, as it was at its last checkpoint.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The agent, the world, and the options.
+
+    Raises:
+        ValueError: no planner's run there, no checkpoint yet, or a checkpoint of another world.
+    """
+    config = load_options(folder)
+    if not isinstance(config, PlannerConfig):
+        raise ValueError(f"{str(folder)!r} is a run of agent {config.agent}, not of planner")
+    spec = resolve_spec(config.env, **config.world_kwargs)
+    planner = PlannerAgent(spec, config)
+    path = folder / CHECKPOINT_FILE
+    checkpoint = load_checkpoint(path, spec)
+    with restoring(path):
+        planner.load_state_dict(checkpoint["algorithm"])
+    return planner, spec, config
 
 
 def load_controller(
@@ -133,12 +162,9 @@ def load_controller(
     Raises:
         ValueError: as `load_agent`.
     """
-    config = load_options(folder)
-    if isinstance(config, PlannerConfig):
-        spec = resolve_spec(config.env, **config.world_kwargs)
-        planner = PlannerAgent(spec, config)
-        planner.load_state_dict(load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"])
-        return planner.best_controller(), spec, config
+    if isinstance(load_options(folder), PlannerConfig):
+        planner, spec, options = load_planner(folder)
+        return planner.best_controller(), spec, options
     algorithm, spec, config = load_agent(folder, device=device)
     return policy_controller(algorithm.policy, algorithm.device), spec, config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ def parse_options(values: Mapping[str, Any]) -> AgentConfig:
     agent = values.get("agent", DEFAULT_AGENT)
     if agent not in tuple(AGENT_CONFIGS):
         raise ValueError(f"agent must be one of {', '.join(AGENT_CONFIGS)}, got {agent!r}")
-    return AGENT_CONFIGS[agent].from_dict(values)
+    config = AGENT_CONFIGS[agent]
+    for name, other in AGENT_CONFIGS.items():
+        theirs = {item.name for item in fields(other)} - {item.name for item in fields(config)}
+        if foreign := [key for key in values if key in theirs]:
+            raise ValueError(
+                f"unknown option {foreign[0]!r} of agent {agent}; it is one of agent {name}"
+            )
+    return config.from_dict(values)
 
 
 def load_options(folder: Path) -> AgentConfig:

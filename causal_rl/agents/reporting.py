@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from causal_rl.agents.evaluation import Yardsticks
-from causal_rl.files import atomic_open
 from causal_rl.graphs import CausalGraph
 from causal_rl.graphs.drawing import new_figure
+from causal_rl.graphs.picture_file import save_figure as save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,12 +171,6 @@ def plot_learning_curve(
             axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axis.set_minor_formatter(NullFormatter())
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the file appears whole or not at all."""
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 def _series(history: Sequence[Mapping[str, float]], tag: str) -> tuple[list[float], list[float]]:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from causal_rl.agents.algorithm5 import Algorithm5
 from causal_rl.agents.checkpoint import CHECKPOINT_FILE as CHECKPOINT_FILE
-from causal_rl.agents.checkpoint import load_checkpoint, save_checkpoint
+from causal_rl.agents.checkpoint import load_checkpoint, restoring, save_checkpoint
 from causal_rl.agents.config import SB3_ALGORITHMS, TIANSHOU_ALGORITHMS, RunOptions, TrainConfig
 from causal_rl.agents.evaluation import Yardsticks, evaluate, measure_yardsticks
 from causal_rl.agents.options import CONFIG_FILE as CONFIG_FILE
@@ -185,11 +185,14 @@ def resume(
         run = _prepare(config, begins=not checkpoint.is_file())
         if checkpoint.is_file():
             state = load_checkpoint(checkpoint, run.spec)
-            taken = state["algorithm"]["env_steps"]
-            if steps is not None and steps < taken:
-                raise ValueError(f"steps must be at least the {taken} already taken, got {steps}")
-            run.algorithm.load_state_dict(state["algorithm"])
-            run.seconds = float(state["seconds"])
+            with restoring(checkpoint):
+                taken = state["algorithm"]["env_steps"]
+                if steps is not None and steps < taken:
+                    raise ValueError(
+                        f"steps must be at least the {taken} already taken, got {steps}"
+                    )
+                run.algorithm.load_state_dict(state["algorithm"])
+                run.seconds = float(state["seconds"])
             run.score_graph()
         write_config(folder, config)
         return _execute(run, folder, console or Console())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from causal_rl.graphs import CausalGraph
-from causal_rl.graphs.drawing import new_figure, panel_size, write_figure
+from causal_rl.graphs.drawing import new_figure, panel_size
+from causal_rl.graphs.picture_file import save_figure
 
 if TYPE_CHECKING:
     import os
@@ -44,5 +45,5 @@ def draw_side_by_side(
         ax = graph.plot(figure.add_axes(place), truth=truth)
         ax.set_title(title, fontsize=11)
     if path is not None:
-        write_figure(figure, path)
+        save_figure(figure, path)
     return figure

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.errors import import_extra
 from causal_rl.options import check_integer
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from causal_rl.discovery.representation_graph import GraphFromRepresentations
 
 Read = Callable[["torch.Tensor"], "torch.Tensor"]
 
@@ -53,6 +54,8 @@ def trainer_callback(
     from torch import nn
 
     base = import_extra("transformers", extra="transformers").TrainerCallback
+    from causal_rl.discovery.representation_graph import GraphFromRepresentations
+
     if not isinstance(learner, GraphFromRepresentations):
         raise TypeError(f"learner must be GraphFromRepresentations, not {type(learner).__name__}")
     if not isinstance(layer, nn.Module):

@@ -271,6 +271,8 @@ def _from_name(text: str, kwargs: dict[str, Any]) -> SCMEnvSpec:
         known = [*BUILT_IN, *_CUSTOM]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        if name.endswith(".py"):
+            hint = "a world in a file is given as file.py:NAME"
         raise ValueError(f"unknown env {text!r}; {hint}")
     world = BUILT_IN[name]
     allowed = [field.name for field in dataclasses.fields(world.options)]

@@ -7,7 +7,6 @@ import math
 import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from causal_rl.envs.frame_scene import (
 )
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.graphs import CausalGraph, drawing, layout
+from causal_rl.graphs.picture_file import check_picture, save_figure
 from causal_rl.scm import Mechanism, Noise, NoNoise, Scaled, Variable
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plot_world(spec: SCMEnvSpec, path: str | os.PathLike[str] | None = None) -> 
     """
     if not isinstance(spec, SCMEnvSpec):
         raise TypeError(f"spec must be an SCMEnvSpec, got {type(spec).__name__}")
-    target = None if path is None else _checked_path(path)
+    target = None if path is None else check_picture(path, "path")
     graph = spec.scm.graph
     arrows = _arrows(graph, spec.causal_graph)
     handles = _handles(graph, arrows, np.sort(spec.interventions.costs[1:]))
@@ -108,7 +108,7 @@ def plot_world(spec: SCMEnvSpec, path: str | os.PathLike[str] | None = None) -> 
         columnspacing=1.4,
     )
     if target is not None:
-        drawing.write_figure(figure, target, _DPI)
+        save_figure(figure, target, dpi=_DPI)
     return figure
 
 
@@ -302,23 +302,3 @@ def _values(values: Any) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _checked_path(path: object) -> Path:
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a path or None, got {path!r}")
-    target = Path(path)
-    known = FigureCanvasBase.get_supported_filetypes()
-    if _suffix(target) not in known:
-        raise ValueError(f"path {str(target)!r} must end in one of .{', .'.join(sorted(known))}")
-    if not target.parent.is_dir():
-        raise ValueError(f"path {str(target)!r}: there is no folder {str(target.parent)!r}")
-    if target.is_dir():
-        raise ValueError(f"path {str(target)!r} is a folder; name a file in it")
-    return target
-
-
-def _suffix(path: Path) -> str:
-    return path.suffix.lstrip(".").lower() or "png"

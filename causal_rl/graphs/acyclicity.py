@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import expm
 
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_adjacency, read_matrix
 
@@ -157,6 +156,8 @@ def h_expm(W: ArrayLike) -> tuple[float, FloatMatrix]:
         TypeError: the entries are not real numbers.
         ValueError: not a square finite matrix, or weights so large that the exponential overflows.
     """
+    from scipy.linalg import expm
+
     weights = read_matrix(W, "W")
     with np.errstate(all="ignore"):
         exponential = expm(weights * weights)

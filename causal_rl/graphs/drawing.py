@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from causal_rl.files import atomic_open
 from causal_rl.graphs.adjacency import FloatMatrix
 from causal_rl.graphs.comparison import compare
 from causal_rl.graphs.kinds import Kind
@@ -32,6 +30,7 @@ from causal_rl.graphs.layout import (
     shorten,
     statuses,
 )
+from causal_rl.graphs.picture_file import save_figure
 from causal_rl.graphs.structure import GraphStructure
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def plot_comparison(
         handles=handles, loc="lower center", ncol=max(1, len(handles)), frameon=False, fontsize=10
     )
     if path is not None:
-        write_figure(figure, path)
+        save_figure(figure, path)
     return figure
 
 
@@ -176,18 +175,6 @@ def new_figure(
 
 
 # -------------------------------------------------------------------- the circle
-
-
-def write_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> None:
-    """Write a figure in the format of the path's suffix, or PNG; whole or not at all.
-
-    Raises:
-        OSError: the file cannot be written.
-        ValueError: matplotlib knows no format with the suffix.
-    """
-    suffix = Path(path).suffix.lstrip(".") or "png"
-    with atomic_open(path) as file:
-        figure.savefig(file, format=suffix, dpi=dpi)
 
 
 def draw_circle(

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from causal_rl.files import read_json
 from causal_rl.graphs import serialization
 from causal_rl.graphs.kinds import Kind
 from causal_rl.graphs.names import column_of, name_difference
@@ -80,7 +81,7 @@ class NamedGraph(ABC):
             OSError: the file cannot be read.
             ValueError: it is not JSON or not a valid graph; the message names the file.
         """
-        data = serialization.read_json(path)
+        data = read_json(path)
         try:
             return cls.from_dict(data)
         except (TypeError, ValueError) as error:

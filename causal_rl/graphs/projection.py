@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from causal_rl.graphs.acyclicity import topological_order
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_matrix
@@ -79,6 +77,9 @@ def project_graph(graph: CausalGraph) -> CausalGraph:
 
 def _acyclic_edges(edges: BoolMatrix, strength: FloatMatrix) -> BoolMatrix:
     """Choose the edges to keep; an edge of strength 0 is still an edge."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     kept = edges.copy()
     np.fill_diagonal(kept, False)
     count, component = connected_components(csr_array(kept), directed=True, connection="strong")

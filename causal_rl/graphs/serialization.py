@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from causal_rl.files import atomic_write_text
@@ -113,25 +112,6 @@ def write_json(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """
     text = _pretty(data)
     atomic_write_text(path, text)
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not JSON; the message names the file.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)} is not a JSON file: {error}") from error
 
 
 def _pretty(data: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ table of parabolas, which takes a few passes of additions and products; the tail
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from causal_rl.scm.arguments import FloatArray
 
@@ -47,7 +49,8 @@ def normal_quantile(u: FloatArray) -> FloatArray:
     result[flat == 0.5] = 0.0  # where two parabolas meet
     # Near 0 the place in the segment is rounded; random words are never so near.
     least = np.flatnonzero(flat < 1.0 / SEGMENTS)
-    result[least] = ndtri(flat[least])
+    if len(least):
+        result[least] = _exact(flat[least])
     return result.reshape(uniforms.shape)
 
 
@@ -74,29 +77,51 @@ def _parabola(
     segment: NDArray[np.int64], place: FloatArray, out: FloatArray | None = None
 ) -> FloatArray:
     """Quantiles at ``place``, in [-1/2, 1/2), of each segment; both (n,)."""
+    table = parabolas()
     # mode="clip" spares the check of every index; none can be outside.
-    result = CURVE.take(segment, mode="clip", out=out)
+    result = table.curve.take(segment, mode="clip", out=out)
     result *= place
-    coefficient = SLOPE.take(segment, mode="clip")
+    coefficient = table.slope.take(segment, mode="clip")
     result += coefficient
     result *= place
-    result += LEVEL.take(segment, mode="clip", out=coefficient)
+    result += table.level.take(segment, mode="clip", out=coefficient)
     tail = np.flatnonzero(_IN_TAIL.take(segment, mode="clip"))
     if len(tail):
-        result[tail] = ndtri((segment[tail] + place[tail] + 0.5) / SEGMENTS)
+        result[tail] = _exact((segment[tail] + place[tail] + 0.5) / SEGMENTS)
     return result
 
 
-def _parabolas() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Level, slope and curve of the parabola through three Chebyshev nodes of each segment."""
+def _exact(u: FloatArray) -> FloatArray:
+    # SciPy is a third of the time that it takes to import this package.
+    from scipy.special import ndtri
+
+    quantiles: FloatArray = ndtri(u)
+    return quantiles
+
+
+class Parabolas(NamedTuple):
+    """Coefficients of the parabola of each segment.
+
+    Attributes:
+        level: float64 (SEGMENTS,), its value in the middle.
+        slope: likewise.
+        curve: likewise.
+    """
+
+    level: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    curve: NDArray[np.float64]
+
+
+@cache
+def parabolas() -> Parabolas:
+    """Those through three Chebyshev nodes of each segment."""
     node = 0.5 * np.sqrt(0.75)
     # The tails are not read; any finite number will do there.
     middle = np.clip(np.arange(SEGMENTS) + 0.5, TAIL, SEGMENTS - TAIL)
-    low, level, high = (ndtri((middle + x) / SEGMENTS) for x in (-node, 0.0, node))
-    return level, (high - low) / (2 * node), (high + low - 2 * level) / (2 * node**2)
+    low, level, high = (_exact((middle + x) / SEGMENTS) for x in (-node, 0.0, node))
+    return Parabolas(level, (high - low) / (2 * node), (high + low - 2 * level) / (2 * node**2))
 
 
-#: Coefficients of the parabola of each segment, float64 (SEGMENTS,).
-LEVEL, SLOPE, CURVE = _parabolas()
 _IN_TAIL = np.ones(SEGMENTS, dtype=np.bool_)
 _IN_TAIL[TAIL:-TAIL] = False

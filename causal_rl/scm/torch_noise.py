@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from causal_rl.scm.noise import Gaussian, Laplace, Noise, NoNoise, ScaledNoise, Uniform
-from causal_rl.scm.normal_quantile import CURVE, LEVEL, SEGMENTS, SLOPE, TAIL
+from causal_rl.scm.normal_quantile import SEGMENTS, TAIL, parabolas
 
 #: f(u) -> noise, both float64 of one shape.
 TorchQuantile = Callable[[Tensor], Tensor]
@@ -159,4 +159,4 @@ def normal_quantile_torch(u: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _parabolas(device: torch.device) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(table.copy()).to(device) for table in (LEVEL, SLOPE, CURVE))
+    return tuple(torch.from_numpy(table.copy()).to(device) for table in parabolas())

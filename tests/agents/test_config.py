@@ -22,7 +22,7 @@ def test_every_option_has_help():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, r"steps must be in \[1, infinity\], got 0"),
+        ({"steps": 0}, r"steps must be in \[1, infinity\), got 0"),
         ({"seed": -1}, "seed must be in"),
         ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
         ({"gamma": float("nan")}, "gamma must be in"),

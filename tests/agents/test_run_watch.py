@@ -173,6 +173,13 @@ def test_a_new_learner_is_believed_step_by_step() -> None:
         assert one.reconcile(found, 499) == mixed
         assert one.reconcile(found, 1) is found
         assert one.graph is None
+    more = rows(400, 2.0)
+    for one in (watch, twin):
+        # The repair of the old alarm goes on in the model; the learner's graph is not overruled.
+        going_on = one.update(more, found, 2260)
+        assert {record.alarm.name for record in going_on} == {"b"}
+        assert one.new(going_on) == []
+        assert one.graph is None
     with pytest.raises(ValueError, match="nothing is watched yet"):
         RunWatch(0.01, 5000, relearn_rows=500).restart([])
 

@@ -168,7 +168,7 @@ def test_refuses_what_is_no_finished_run(
     unfinished = tmp_path / "unfinished"
     shutil.copytree(finished, unfinished)
     (unfinished / "summary.json").write_text("{")
-    fails("no readable JSON", unfinished)
+    fails("summary.json is not a JSON file", unfinished)
     (unfinished / "transitions.npz").unlink()
     shutil.copy(finished / "summary.json", unfinished)
     fails("transitions.npz", unfinished)

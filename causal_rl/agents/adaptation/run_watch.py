@@ -90,8 +90,11 @@ class RunWatch:
             if self._alarms.get(name) != record.alarm.index:
                 self._alarms[name] = record.alarm.index
                 self._parents[name] = _Parents.of(now, name)
-            wanted = self._parents[name].changed(record.dropped, record.added)
-            self.graph = wanted.drawn_in(now)
+            # Not there: the new learner's whole graph was taken since, and is not overruled by a
+            # repair that goes on.
+            if name in self._parents:
+                wanted = self._parents[name].changed(record.dropped, record.added)
+                self.graph = wanted.drawn_in(now)
             self.events.append(_event(record, env_steps, new=record.alarm.index >= self._first))
         return done
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from causal_rl.agents.algorithm5 import Algorithm5
-from causal_rl.agents.checkpoint import CHECKPOINT_FILE, load_checkpoint
+from causal_rl.agents.checkpoint import CHECKPOINT_FILE, load_checkpoint, restoring
 from causal_rl.agents.config import TrainConfig
 from causal_rl.agents.options import load_options
 from causal_rl.agents.planning.agent import PlannerAgent
@@ -79,7 +79,10 @@ def find_teacher(config: TrainConfig, spec: SCMEnvSpec) -> PlannerAgent | None:
     if not isinstance(found, PlannerConfig):
         raise ValueError(f"warm_start must name a planner's run; {str(folder)!r} is not one's")
     teacher = PlannerAgent(spec, found)
-    teacher.load_state_dict(load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"])
+    path = folder / CHECKPOINT_FILE
+    checkpoint = load_checkpoint(path, spec)
+    with restoring(path):
+        teacher.load_state_dict(checkpoint["algorithm"])
     if teacher.planner is None:
         raise ValueError(f"warm_start: the planner of {str(folder)!r} found no model to plan in")
     return teacher

@@ -10,16 +10,22 @@ from typing import Any
 
 from torch import nn
 
-from causal_rl.agents.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from causal_rl.agents.config import SB3_ALGORITHMS, TrainConfig
 from causal_rl.agents.evaluation import Controller, Yardsticks, policy_controller
-from causal_rl.agents.inspection import evaluate_run_graph, load_agent, load_controller
+from causal_rl.agents.inspection import evaluate_run_graph, load_agent, load_planner
 from causal_rl.agents.options import AgentConfig, load_options
 from causal_rl.agents.trainers import trained_by
 from causal_rl.agents.training import EVENTS_FILE, SUMMARY_FILE, TRANSITIONS_FILE
 from causal_rl.discovery import Transitions
-from causal_rl.envs import SCMEnvSpec, resolve_spec
+from causal_rl.envs import SCMEnvSpec
+from causal_rl.files import read_json
 from causal_rl.graphs import CausalGraph
+
+#: What the report shows of a summary.
+_FIGURES = (
+    "env", "seed", "env_steps", "seconds", "return_mean", "return_random", "return_noop",
+    "return_oracle", "return_normalised", "oracle_horizon", "shd_contemporaneous", "shd_lagged",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def read_run(folder: Path, *, device: str = "cpu") -> RunRecord:
         raise ValueError(
             f"{str(folder)!r} is no finished run: it has no {SUMMARY_FILE}; finish it with --resume"
         )
-    summary = _read_json(folder / SUMMARY_FILE)
+    summary = _read_summary(folder / SUMMARY_FILE)
     scores, graph, truth = evaluate_run_graph(folder)
     path = folder / TRANSITIONS_FILE
     if not path.is_file():
@@ -87,31 +93,41 @@ def read_run(folder: Path, *, device: str = "cpu") -> RunRecord:
         from causal_rl.agents.sb3.training import HISTORY_FILE, load_sb3_agent
 
         model, spec, _, controller = load_sb3_agent(folder, device=device)
-        policy, history = model.policy, _read_json(folder / HISTORY_FILE)
+        policy, history = model.policy, read_json(folder / HISTORY_FILE)
+    elif isinstance(config, TrainConfig):
+        algorithm, spec, _ = load_agent(folder, device=device)
+        policy, history = algorithm.policy, algorithm.history
+        controller = policy_controller(algorithm.policy, algorithm.device)
     else:
-        spec = resolve_spec(config.env, **config.world_kwargs)
-        history = load_checkpoint(folder / CHECKPOINT_FILE, spec)["algorithm"]["history"]
-        if isinstance(config, TrainConfig):
-            algorithm, spec, _ = load_agent(folder, device=device)
-            policy = algorithm.policy
-            controller = policy_controller(algorithm.policy, algorithm.device)
-        else:
-            controller, spec, _ = load_controller(folder, device=device)
-    events = folder / EVENTS_FILE
-    lines = events.read_text(encoding="utf-8").splitlines() if events.is_file() else []
+        planner, spec, _ = load_planner(folder)
+        controller, history = planner.best_controller(), planner.history
     return RunRecord(
         folder, config, loop, spec, summary, graph, truth, scores, history,
         Yardsticks(
             random=summary["return_random"], noop=summary["return_noop"],
             oracle=summary["return_oracle"], oracle_horizon=summary["oracle_horizon"],
         ),
-        [json.loads(line) for line in lines],
+        _read_events(folder / EVENTS_FILE),
         Transitions.load(path), controller, policy,
     )  # fmt: skip
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no readable JSON: {error}") from error
+def _read_summary(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a mapping, got {type(found).__name__}")
+    if lacking := [key for key in _FIGURES if key not in found]:
+        raise ValueError(f"{path} lacks {', '.join(lacking)}")
+    return found
+
+
+def _read_events(path: Path) -> list[dict[str, Any]]:
+    """What a watch wrote, a line an event; none without a watch."""
+    found = []
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
+    return found

@@ -39,7 +39,7 @@ def write_report(folder: Path, out: Path | None = None, *, device: str = "cpu") 
         MissingExtraError: the loop's library is not installed.
     """
     path = folder / REPORT_FILE if out is None else out
-    if path.is_dir() or not path.parent.is_dir():
+    if path.is_dir() or (out is not None and not path.parent.is_dir()):
         raise ValueError(f"out must be a file in a folder that exists, got {str(path)!r}")
     run = read_run(folder, device=device)
     rng = np.random.default_rng(run.config.seed)
