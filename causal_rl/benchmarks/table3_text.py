@@ -190,8 +190,8 @@ def _table(results: Results) -> str:
     header = ["row", *(name for column in COLUMNS for name in (UNITS[column], "paper"))]
     text = (
         "Means and 95 % intervals over seeds. `as ...`: the row is that one by construction; a "
-        "dash: it has no meaning in the column. Why, is told below. The paper prints CLUTRR in percent, "
-        "here as a share."
+        "dash: it has no meaning in the column. Why, is told below. The paper prints CLUTRR "
+        "in percent, here it is a share."
     )
     return f"## Table 3\n\n{text}\n\n{markdown_table(header, lines)}"
 
