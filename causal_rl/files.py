@@ -74,6 +74,39 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise OSError(f"no archive of torch ({type(error).__name__})") from error
 
 
+def read_payload(
+    path: str | os.PathLike[str],
+    form: str,
+    *,
+    missing: str,
+    unreadable: str,
+    foreign: str,
+    why: bool = False,
+) -> dict[str, Any]:
+    """Read a dictionary that torch saved, if its ``"format"`` is the one wanted.
+
+    Args:
+        path: a file of ``torch.save``; nothing in it is executed.
+        form: what it must hold under ``"format"``.
+        missing: what to say where there is no such file.
+        unreadable: what to say where it cannot be read.
+        foreign: what to say where it holds anything else.
+        why: add the cause to ``unreadable``.
+
+    Raises:
+        ValueError: with one of the three messages.
+    """
+    if not Path(path).is_file():
+        raise ValueError(missing)
+    try:
+        payload = read_torch(path)
+    except OSError as error:
+        raise ValueError(f"{unreadable}: {error}" if why else unreadable) from error
+    if not isinstance(payload, dict) or payload.get("format") != form:
+        raise ValueError(foreign)
+    return payload
+
+
 def read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read all arrays of an .npz file; nothing in it is executed.
 

@@ -1,4 +1,4 @@
-"""Fill in the tables of the pages of worlds and agents: options, facts and measured figures.
+"""Fill in the tables of the pages of worlds, agents and estimators: options, facts, measurements.
 
 What stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` is written here, from the
 code and the published results; the rest of a page is written by hand.
@@ -27,6 +27,7 @@ from causal_rl.graphs import CausalGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 WORLDS, AGENTS = ROOT / "docs" / "worlds", ROOT / "docs" / "agents"
+ESTIMATORS = ROOT / "docs" / "estimators"
 RESULTS = "../../results"
 _TABLE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _LEARNERS = ("interventional", "algorithm5-linear", "algorithm5-mlp", "notears", "dagma", "empty")
@@ -262,6 +263,39 @@ def _number(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
+#: Rows of Table 2 that are an estimator with one of its regressions.
+_ROWS = {
+    "s-learner": ("s-learner boosting",),
+    "t-learner": ("t-learner boosting", "t-learner ridge"),
+    "x-learner": ("x-learner boosting",),
+}
+
+
+def effects_table(name: str) -> list[str]:
+    """What an estimator reaches in the left half of Table 2, letter by letter."""
+    tables = {
+        heading: _published("table2-left", heading)
+        for heading in ("Random worlds, roles unknown", "IHDP", "ACIC 2016", "LaLonde")
+    }
+    worlds, ihdp, acic, lalonde = tables.values()
+    lines = [
+        f"| [Table 2, left]({RESULTS}/table2-left/RESULTS.md): row | PEHE², random worlds "
+        "| IHDP, median root PEHE | ACIC 2016, median root PEHE | LaLonde, error of the ATT [$] |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in _ROWS.get(name, (name,)):
+        for label in (row, f"{row}, learned graph", f"{row}, true graph"):
+            figures = [
+                worlds.get(label, {}).get("PEHE²", "-"),
+                ihdp.get(label, {}).get("median root PEHE", "-"),
+                acic.get(label, {}).get("median root PEHE", "-"),
+                lalonde.get(label, {}).get("error [dollars]", "-"),
+            ]
+            if set(figures) != {"-"}:
+                lines.append(f"| {label} | {' | '.join(figures)} |")
+    return lines
+
+
 def measured_table(name: str) -> list[str]:
     """What random actions, doing nothing and the oracle earn, and how learners recover the graph.
 
@@ -324,7 +358,7 @@ def filled(path: Path) -> str:
     tables: dict[str, Callable[[str], list[str]]] = {
         "options": lambda name: options_table(options(name)),
         "facts": facts_table,
-        "measured": measured_table,
+        "measured": effects_table if path.parent == ESTIMATORS else measured_table,
     }
 
     def written(found: re.Match[str]) -> str:
@@ -338,7 +372,9 @@ def filled(path: Path) -> str:
 
 def main() -> None:
     """Write every page whose tables have changed."""
-    for path in [*sorted(WORLDS.glob("*.md")), *sorted(AGENTS.glob("*.md"))]:
+    for path in sorted(
+        path for pages in (WORLDS, AGENTS, ESTIMATORS) for path in pages.glob("*.md")
+    ):
         text = filled(path)
         if text != path.read_text(encoding="utf-8"):
             path.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from tests.documentation_pages import (
     ROOT,
     SECTIONS,
     figures_without_source,
+    load_script,
     option_defaults,
     sections,
 )
@@ -74,6 +75,13 @@ def test_measured_figures_are_those_of_the_results(folder: str, name: str) -> No
     for number in NUMBER.findall(said):
         places = len(number.partition(".")[2])
         assert any(abs(value - float(number)) < 0.51 * 10**-places for value in known), number
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_tables_of_estimators_are_those_of_the_results(name: str) -> None:
+    page = _page("estimators", name)
+    filled = load_script("fill_pages").filled(page)
+    assert filled == page.read_text(encoding="utf-8"), "run: python scripts/fill_pages.py"
 
 
 @pytest.mark.parametrize("name", LEARNERS)

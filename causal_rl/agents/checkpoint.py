@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from causal_rl.envs import SCMEnvSpec
-from causal_rl.files import atomic_open, read_torch
+from causal_rl.files import atomic_open, read_payload
 
 CHECKPOINT_FILE = "checkpoint.pt"
 FORMAT = "causal_rl.checkpoint/1"
@@ -66,21 +66,23 @@ def load_checkpoint(path: Path, spec: SCMEnvSpec) -> dict[str, Any]:
         ValueError: there is no such file, it is no checkpoint, or it is of another world; the
             message says what differs.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no checkpoint at {str(path)!r}")
-    try:
-        payload = read_torch(path)
-    except OSError as error:
-        raise ValueError(f"{str(path)!r} is no readable checkpoint: {error}") from error
-    parts = ("world", "state")
-    whole = isinstance(payload, dict) and all(isinstance(payload.get(k), dict) for k in parts)
-    if not whole or payload.get("format") != FORMAT:
-        raise ValueError(f"{str(path)!r} is no checkpoint of this program ({FORMAT})")
+    shown = repr(str(path))
+    foreign = f"{shown} is no checkpoint of this program ({FORMAT})"
+    payload = read_payload(
+        path,
+        FORMAT,
+        missing=f"there is no checkpoint at {shown}",
+        unreadable=f"{shown} is no readable checkpoint",
+        foreign=foreign,
+        why=True,
+    )
+    if not all(isinstance(payload.get(part), dict) for part in ("world", "state")):
+        raise ValueError(foreign)
     theirs, ours = payload["world"], world_identity(spec)
     for key, value in ours.items():
         if theirs.get(key) != value:
             raise ValueError(
-                f"checkpoint {str(path)!r} is from another env: its {key} is {theirs.get(key)!r}, "
+                f"checkpoint {shown} is from another env: its {key} is {theirs.get(key)!r}, "
                 f"this world's is {value!r}"
             )
     state: dict[str, Any] = payload["state"]

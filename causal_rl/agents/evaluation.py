@@ -149,6 +149,16 @@ class Yardsticks:
         span = self.oracle - self.random
         return (value - self.random) / span if span > 0 else None
 
+    def beside(self, value: float) -> dict[str, float | int | None]:
+        """What a table or a summary holds beside a return, its normalised value included."""
+        return {
+            "return_random": self.random,
+            "return_noop": self.noop,
+            "return_oracle": self.oracle,
+            "return_normalised": self.normalise(value),
+            "oracle_horizon": self.oracle_horizon,
+        }
+
 
 def measure_yardsticks(
     spec: SCMEnvSpec, *, episodes: int, seed: int, schedule: RegimeSchedule | None = None

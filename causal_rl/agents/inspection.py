@@ -71,11 +71,7 @@ class AgentEvaluation:
             "return_mean": mean,
             "return_low": self.interval[0],
             "return_high": self.interval[1],
-            "return_random": self.yardsticks.random,
-            "return_noop": self.yardsticks.noop,
-            "return_oracle": self.yardsticks.oracle,
-            "return_normalised": self.yardsticks.normalise(mean),
-            "oracle_horizon": self.yardsticks.oracle_horizon,
+            **self.yardsticks.beside(mean),
         }
 
 
@@ -187,9 +183,7 @@ def evaluate_run_agent(
     Raises:
         ValueError: as `load_agent`, or a shift that the world has not; its shifts are named.
     """
-    controller, spec, config = load_controller(folder, device=device)
-    split = Split(shift or "", None if shift is None else lambda world: world.shifted(shift))
-    return _evaluate_split(controller, spec, config, split, shift, episodes)
+    return evaluate_in_shift(*load_controller(folder, device=device), shift, episodes)
 
 
 @dataclass(frozen=True)
@@ -330,6 +324,22 @@ def evaluate_run_shift(
         return tuple(results)
 
     return ProtocolEvaluation(chosen, evaluated(chosen.train), evaluated(chosen.test))
+
+
+def evaluate_in_shift(
+    controller: Controller,
+    spec: SCMEnvSpec,
+    config: AgentConfig,
+    shift: str | None,
+    episodes: int | None,
+) -> AgentEvaluation:
+    """Evaluate a run's policy in a shift of its world; see `evaluate_run_agent`.
+
+    Raises:
+        ValueError: a shift that the world has not; its shifts are named.
+    """
+    split = Split(shift or "", None if shift is None else lambda world: world.shifted(shift))
+    return _evaluate_split(controller, spec, config, split, shift, episodes)
 
 
 def _evaluate_split(

@@ -366,11 +366,7 @@ def summarise(
         "env_steps": run.algorithm.progress.env_steps,
         "seconds": round(run.seconds, 2),
         "return_mean": return_mean,
-        "return_random": yardsticks.random,
-        "return_noop": yardsticks.noop,
-        "return_oracle": yardsticks.oracle,
-        "return_normalised": yardsticks.normalise(return_mean),
-        "oracle_horizon": yardsticks.oracle_horizon,
+        **yardsticks.beside(return_mean),
         **learned,
         "baselines": {name: row for name, row in rows.items() if name != "learned"},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.known_interventions import intervened_table
-from causal_rl.benchmarks.learners import import_first
+from causal_rl.benchmarks.learners import warmed_learner
 from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import learner_options, make_learner
+from causal_rl.benchmarks.timing import timed_fit
+from causal_rl.discovery import learner_options
 from causal_rl.discovery.amortised import SHIPPED
 from causal_rl.scm import random_scm, topology
 
@@ -70,14 +70,11 @@ def run(cell: Cell) -> Outcome:
     rng = np.random.default_rng([settings["fresh"] + int(where["seed"] or 0), n, rows, regime])
     adjacency = topology("er", n, rng, density=settings["density"])
     values, told = _table(adjacency, rows, rng, settings, intervened=bool(regime))
-    import_first(method, cell.part("learner"))
-    learner = make_learner(method, **cell.part("learner"))
+    learner = warmed_learner(method, cell.part("learner"))
     if method == OURS:
         # The network is read from its file once, whatever the number of tables.
         learner.fit(values[:2])
-    started = time.process_time()
-    graph = learner.fit(values, **told)
-    seconds = time.process_time() - started
+    graph, seconds = timed_fit(learner, values, **told)
     return Outcome({**score_within_step(graph, adjacency), "seconds": round(seconds, 4)})
 
 

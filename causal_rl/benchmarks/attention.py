@@ -8,7 +8,6 @@ beforehand, one output projection.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.report import Findings, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results, run_benchmark
 from causal_rl.benchmarks.statistics import interquartile_mean
+from causal_rl.benchmarks.timing import call_seconds
 
 EMBED_DIM = 32
 NUM_HEADS = 2
@@ -75,9 +75,9 @@ def measure(cell: Cell) -> Outcome:
     x = torch.randn(batch, n, EMBED_DIM, generator=generator)
     calls = {name: _call(peer, x, str(cell.parameters["pass"])) for name, peer in peers.items()}
     for call in calls.values():
-        _time(call, 3)  # first calls allocate
-    count = max(1, round(float(cell.settings["seconds"]) / _time(calls[BASE], 3)))
-    taken = {name: _time(call, count) for name, call in calls.items()}
+        call_seconds(call, 3)  # first calls allocate
+    count = max(1, round(float(cell.settings["seconds"]) / call_seconds(calls[BASE], 3)))
+    taken = {name: call_seconds(call, count) for name, call in calls.items()}
     micro = {f"microseconds_{name}": round(t * 1e6, 3) for name, t in taken.items()}
     ratios = {f"ratio_{name}": round(t / taken[BASE], 4) for name, t in taken.items()}
     return Outcome({**micro, **ratios})
@@ -164,14 +164,6 @@ def _call(peer: Callable[[Tensor], Tensor], x: Tensor, kind: str) -> Callable[[]
         torch.autograd.backward(peer(inputs), upstream)
 
     return both
-
-
-def _time(call: Callable[[], None], count: int) -> float:
-    """Return CPU seconds of one call, averaged over ``count``."""
-    start = time.process_time()
-    for _ in range(count):
-        call()
-    return (time.process_time() - start) / count
 
 
 def findings(results: Results) -> Findings:

@@ -5,7 +5,6 @@ Everything that is compared takes turns within one process, and ratios are taken
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from causal_rl.benchmarks.cells import Cell, Outcome
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import interquartile_mean
+from causal_rl.benchmarks.timing import call_seconds
 from causal_rl.envs import SCMEnv, SCMEnvSpec, SCMVectorEnv, resolve_spec
 
 WORLDS = ("chain-scm", "lagged-chain-scm")
@@ -113,12 +113,12 @@ def _turns(
     """Processor seconds of a call of each, once a turn."""
     counts = {}
     for name, call in calls.items():
-        _time(call, 3)  # first calls allocate
-        counts[name] = max(3, round(seconds / max(_time(call, 3), 1e-7)))
+        call_seconds(call, 3)  # first calls allocate
+        counts[name] = max(3, round(seconds / max(call_seconds(call, 3), 1e-7)))
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(int(cell.settings["turns"])):
         for name, call in calls.items():
-            taken[name].append(_time(call, counts[name]))
+            taken[name].append(call_seconds(call, counts[name]))
     return taken
 
 
@@ -129,13 +129,6 @@ def _ratio(taken: Mapping[str, list[float]], over: str, under: str) -> float:
 
 def _micro(taken: Mapping[str, list[float]]) -> dict[str, float]:
     return {f"microseconds_{k}": round(float(np.median(v)) * 1e6, 3) for k, v in taken.items()}
-
-
-def _time(call: Callable[[], None], count: int) -> float:
-    start = time.process_time()
-    for _ in range(count):
-        call()
-    return (time.process_time() - start) / count
 
 
 def _actions(targets: int, batch: int) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +12,13 @@ from matplotlib.figure import Figure
 
 from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
-from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
+from causal_rl.benchmarks.learners import METHODS, OURS, Method, require_peers, warmed_learner
 from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import learner_options, make_learner
+from causal_rl.benchmarks.timing import timed_fit
+from causal_rl.discovery import learner_options
 from causal_rl.envs import RandomGraphOptions, resolve_spec
 
 ENV = "er-scm"
@@ -86,11 +86,8 @@ def run(cell: Cell) -> Outcome:
         interventions=True,
     )
     data = recorded[: int(cell.parameters["rows"] or 0)].without_contexts()
-    import_first(method.learner, options)
-    learner = make_learner(method.learner, **options)
-    started = time.process_time()
-    graph = learner.fit(data)
-    seconds = time.process_time() - started
+    learner = warmed_learner(method.learner, options)
+    graph, seconds = timed_fit(learner, data)
     figures = score(graph, spec.causal_graph, lagged=method.lagged)
     return Outcome({**figures, "seconds": round(seconds, 4)})
 

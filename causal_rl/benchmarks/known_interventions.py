@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -12,14 +11,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
-from causal_rl.benchmarks.learners import import_first
+from causal_rl.benchmarks.learners import warmed_learner
 from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.static_methods import require_peers
 from causal_rl.benchmarks.static_models import draw_structure
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import learner_options, make_learner
+from causal_rl.benchmarks.timing import timed_fit
+from causal_rl.discovery import learner_options
 from causal_rl.scm import DynamicSCM, random_scm
 
 OURS = "interventional"
@@ -119,11 +119,8 @@ def run(cell: Cell) -> Outcome:
     values, targets = intervened_table(adjacency, mechanism, int(where["rows"] or 0), rng, share)
     method, options = str(where["method"]), cell.part("learner")
     told: dict[str, Any] = {"do_target": targets} if METHODS[method] else {}
-    import_first(method, options)
-    learner = make_learner(method, **options)
-    started = time.process_time()
-    graph = learner.fit(values, **told)
-    seconds = time.process_time() - started
+    learner = warmed_learner(method, options)
+    graph, seconds = timed_fit(learner, values, **told)
     return Outcome({**score_within_step(graph, adjacency), "seconds": round(seconds, 4)})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from causal_rl.discovery import Transitions, make_learner
+from causal_rl.discovery import GraphLearner, Transitions, make_learner
 from causal_rl.envs import RandomGraphOptions
 from causal_rl.errors import require_extra
 
@@ -68,9 +68,13 @@ def require_peers() -> None:
         require_extra(package, extra=EXTRA)
 
 
-def import_first(learner: str, options: Mapping[str, Any]) -> None:
-    """Fit a toy, so that the seconds of a fit hold no import of torch or of a peer's package."""
+def warmed_learner(learner: str, options: Mapping[str, Any]) -> GraphLearner:
+    """A new learner, after another of its kind was fitted to a toy.
+
+    So the seconds of its fit hold no import of torch or of a peer's package.
+    """
     rng = np.random.default_rng(0)
     toy = Transitions(state=rng.normal(size=(64, 2)), next_state=rng.normal(size=(64, 2)))
     short = {"steps": 5} if "steps" in options else {}
     make_learner(learner, **{**options, **short}).fit(toy)
+    return make_learner(learner, **options)

@@ -25,7 +25,7 @@ from causal_rl.benchmarks.right_methods import (
     NEEDED_SEEDS,
     TRANSFORMER,
     TRUE,
-    plain_mean,
+    method_lines,
 )
 from causal_rl.benchmarks.statistics import number
 from causal_rl.datasets.clutrr import CLUTRR_RELATIONS, Clutrr, ClutrrStory, load_clutrr
@@ -274,19 +274,8 @@ def _table(results: Results, split: str) -> str:
         "accuracy_held_out": "held out", "parameters": "parameters", "graph_edges": "graph edges",
         "graph_missing": "missing", "graph_extra": "too many", "seconds": "CPU s",
     }  # fmt: skip
-    lines = []
-    for method in SPLITS[split]:
-        where = {"split": split, "method": method}
-        if not results.select(**where):
-            continue
-        lines.append(
-            [
-                method,
-                results.estimate("accuracy", **where) or "-",
-                *(plain_mean(results, f"accuracy_k{k}", **where) for k in (*TESTED,)),
-                *(plain_mean(results, metric, **where) for metric in plain),
-            ]
-        )
+    means = [*(f"accuracy_k{k}" for k in TESTED), *plain]
+    lines = method_lines(results, split, SPLITS[split], ["accuracy"], means)
     header = ["method", "mean", *(f"k={k}" for k in TESTED), *plain.values()]
     text = f"### `{split}`\n\n{markdown_table(header, lines)}"
     if split == TEXT:

@@ -24,7 +24,7 @@ from causal_rl.benchmarks.right_methods import (
     TRANSFORMER,
     TRUE,
     draw_splits,
-    plain_mean,
+    method_lines,
 )
 from causal_rl.benchmarks.statistics import Estimate
 from causal_rl.discovery import (
@@ -340,18 +340,7 @@ def _table(results: Results, split: str) -> str:
         "cue_read": "cue reaches label", "causes_read": "causes that do", "shd": "SHD",
     }  # fmt: skip
     plain = {"parameters": "parameters", "seconds": "CPU s", "seconds_graph": "of it graph"}
-    lines = []
-    for method in SPLITS[split]:
-        where = {"split": split, "method": method}
-        if not results.select(**where):
-            continue
-        lines.append(
-            [
-                method,
-                *(results.estimate(metric, **where) or "-" for metric in estimated),
-                *(plain_mean(results, metric, **where) for metric in plain),
-            ]
-        )
+    lines = method_lines(results, split, SPLITS[split], estimated, plain)
     header = ["method", *estimated.values(), *plain.values()]
     return f"### Cues: {split}\n\n{markdown_table(header, lines)}"
 

@@ -25,6 +25,25 @@ def plain_mean(results: Results, metric: str, **where: str) -> str:
     return "-" if found is None else number(found.value)
 
 
+def method_lines(
+    results: Results,
+    split: str,
+    methods: Iterable[str],
+    estimated: Iterable[str],
+    plain: Iterable[str],
+) -> list[list[object]]:
+    """A line of each method that ran: its name, metrics with intervals, and means alone."""
+    shown, alone = list(estimated), list(plain)
+    lines: list[list[object]] = []
+    for method in methods:
+        where = {"split": split, "method": method}
+        if results.select(**where):
+            line: list[object] = [method]
+            line += [results.estimate(metric, **where) or "-" for metric in shown]
+            lines.append(line + [plain_mean(results, metric, **where) for metric in alone])
+    return lines
+
+
 def learned_is_better(
     results: Results, split: str, other: str, what: str, *, ours: str = LEARNED
 ) -> Mark:

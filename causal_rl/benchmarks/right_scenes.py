@@ -24,7 +24,7 @@ from causal_rl.benchmarks.right_methods import (
     TRUE,
     draw_splits,
     learned_is_better,
-    plain_mean,
+    method_lines,
 )
 from causal_rl.datasets import ACRE_KINDS, load_acre
 from causal_rl.downstream.acre_tokens import (
@@ -260,17 +260,9 @@ def _table(results: Results, split: str) -> str:
     graph = ("kept_flag", "kept_pendulum") if pendulum else ("true_open", "open")
     tail = ("flag's patch kept", "pendulum's kept") if pendulum else (
         "true relations open", "relations open")  # fmt: skip
-    lines = []
-    for method, what in SPLITS[split].items():
-        where = {"split": split, "method": method}
-        if not results.select(**where):
-            continue
-        shown = [results.estimate(metric, **where) or "-" for metric in ("accuracy", extra)]
-        plain = [
-            plain_mean(results, metric, **where)
-            for metric in (*kinds, *graph, "parameters", "seconds", "seconds_graph")
-        ]
-        lines.append([method, what, *shown, *plain])
+    plain = (*kinds, *graph, "parameters", "seconds", "seconds_graph")
+    found = method_lines(results, split, SPLITS[split], ("accuracy", extra), plain)
+    lines = [[method, SPLITS[split][str(method)], *figures] for method, *figures in found]
     names = [kind.removeprefix("accuracy_").replace("_", " ") for kind in kinds]
     header = ["method", "what it sees", "accuracy", second, *names, *tail, "parameters", "CPU s",
               "of it graph"]  # fmt: skip

@@ -22,7 +22,7 @@ from causal_rl.benchmarks.right_methods import (
     TRANSFORMER,
     draw_splits,
     learned_is_better,
-    plain_mean,
+    method_lines,
 )
 from causal_rl.datasets import (
     load_ecare,
@@ -259,17 +259,9 @@ def _table(results: Results, split: str) -> str:
     names = {"accuracy": "revised test" if split in REVISED else "test"}
     names |= {"accuracy_in": "original test"} if split in REVISED else {}
     names |= {"accuracy_both": "both of a pair"} if split == IMDB else {}
-    lines = []
-    for method in SPLITS[split]:
-        where = {"split": split, "method": method}
-        if not results.select(**where):
-            continue
-        shown = [results.estimate(metric, **where) or "-" for metric in names]
-        plain = [
-            plain_mean(results, metric, **where)
-            for metric in ("most_frequent", "edges", "parameters", "seconds", "seconds_graph")
-        ]
-        lines.append([method, METHODS[method], *shown, *plain])
+    plain = ("most_frequent", "edges", "parameters", "seconds", "seconds_graph")
+    found = method_lines(results, split, SPLITS[split], names, plain)
+    lines = [[method, METHODS[str(method)], *figures] for method, *figures in found]
     header = ["method", "what it is", *names.values(), "most frequent label",
               "words with an edge", "parameters", "CPU s", "of it graph"]  # fmt: skip
     return f"## Text: {split}\n\n{markdown_table(header, lines)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from itertools import product
 from typing import cast
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from causal_rl.benchmarks import table1_real, table1_text
 from causal_rl.benchmarks.bars import draw_bar
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
-from causal_rl.benchmarks.learners import import_first
+from causal_rl.benchmarks.learners import warmed_learner
 from causal_rl.benchmarks.recordings import score_within_step
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.static_methods import METHODS, OURS, require_peers
@@ -27,7 +26,8 @@ from causal_rl.benchmarks.static_models import (
     draw,
 )
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import GraphLearner, make_learner
+from causal_rl.benchmarks.timing import timed_fit
+from causal_rl.discovery import GraphLearner
 from causal_rl.graphs import CausalGraph, PartialGraph
 
 VARIABLES, DEGREE, ROWS = 10, 2, 1000
@@ -92,11 +92,8 @@ def run(cell: Cell) -> Outcome:
     )
     method, options = METHODS[str(where["method"])], cell.part("learner")
     table = drawn.values if where["scale"] == "raw" else drawn.standardised()
-    import_first(method.learner, options)
-    learner = make_learner(method.learner, **options)
-    started = time.process_time()
-    graph = learner.fit(table)
-    seconds = time.process_time() - started
+    learner = warmed_learner(method.learner, options)
+    graph, seconds = timed_fit(learner, table)
     return Outcome(
         {
             **score_within_step(graph, drawn.adjacency),

@@ -16,6 +16,7 @@ from causal_rl.benchmarks.report import Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Results
 from causal_rl.benchmarks.static_methods import METHODS, StaticMethod
 from causal_rl.benchmarks.statistics import number
+from causal_rl.benchmarks.timing import timed_fit
 from causal_rl.datasets import load_sachs, load_tuebingen
 from causal_rl.discovery import direction_score, make_learner
 from causal_rl.discovery.cause_effect import DIRECTION_METHODS
@@ -103,9 +104,7 @@ def _run_proteins(cell: Cell) -> Outcome:
     table = np.log(data.values)
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     learner = make_learner(METHODS[str(cell.parameters["method"])].learner, **cell.part("learner"))
-    started = time.process_time()
-    graph = learner.fit(table, **({"do_target": data.do_target} if told else {}))
-    seconds = time.process_time() - started
+    graph, seconds = timed_fit(learner, table, **({"do_target": data.do_target} if told else {}))
     return Outcome({**score_within_step(graph, data.adjacency), "seconds": round(seconds, 4)})
 
 

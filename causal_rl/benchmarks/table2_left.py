@@ -94,23 +94,18 @@ def _run_world(cell: Cell) -> Outcome:
     train = world.sample(settings["rows"], rng)
     twins = world.twins(settings["rows"], rng)
     effect = twins.y1 - twins.y0
-    inputs = world.covariates
-    X, y = train[:, inputs], train[:, world.outcome]
-    t = train[:, world.treatment].astype(np.int64)
-    order = [*inputs, world.treatment, world.outcome]
-    names = (*(f"X{i + 1}" for i in range(len(inputs))), TREATMENT, OUTCOME)
-    truth = CausalGraph(world.adjacency[np.ix_(order, order)], names=names)
+    study, asked = world.study(train), twins.table[:, world.covariates]
     figures: Row = {}
-    graph: CausalGraph | None = truth if cell.parameters["knows"] == TRUE else None
+    graph: CausalGraph | None = study.truth if cell.parameters["knows"] == TRUE else None
     if cell.parameters["knows"] == LEARNED:
         started = time.process_time()
         learner = make_learner(settings["learner"], **cell.part("learner"))
-        graph = learn_graph(learner, np.column_stack([X, t, y]), names, TREATMENT, OUTCOME)
+        graph = learn_graph(learner, study.table, study.names, TREATMENT, OUTCOME)
         figures |= {"graph seconds": round(time.process_time() - started, 3)}
-        figures |= _compare(graph, truth)
+        figures |= _compare(graph, study.truth)
     for name, options in cell.part("method").items():
         started = time.process_time()
-        found = _effects(name, options, graph, X, t, y, twins.table[:, inputs])
+        found = _effects(name, options, graph, study.X, study.t, study.y, asked)
         figures |= {f"{name}: {key}": value for key, value in _score(found, effect).items()}
         figures[f"{name}: seconds"] = round(time.process_time() - started, 3)
     return Outcome(figures)

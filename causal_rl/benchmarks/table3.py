@@ -62,7 +62,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
             )
     axes.set(xlabel="edges of the story", ylabel="accuracy", ylim=(0.0, 1.02))
     if axes.lines:
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
         made["lengths.png"] = curves
     return made
 

@@ -86,24 +86,19 @@ def run(cell: Cell) -> Outcome:
     world = draw_treatment_world(settings["structure"], settings["fresh"] + seed)
     rng = np.random.default_rng([settings["fresh"], seed])
     train, twins = world.sample(settings["rows"], rng), world.twins(settings["rows"], rng)
-    inputs = world.covariates
-    X, y = train[:, inputs], train[:, world.outcome]
-    t = train[:, world.treatment].astype(np.int64)
-    names = (*(f"X{i + 1}" for i in range(len(inputs))), TREATMENT, OUTCOME)
-    order = [*inputs, world.treatment, world.outcome]
-    truth = CausalGraph(world.adjacency[np.ix_(order, order)], names=names)
+    study, asked = world.study(train), twins.table[:, world.covariates]
     started = time.process_time()
     learner = make_learner(settings["learner"], **cell.part("learner"))
-    graph = learn_graph(learner, np.column_stack([X, t, y]), names, TREATMENT, OUTCOME)
+    graph = learn_graph(learner, study.table, study.names, TREATMENT, OUTCOME)
     figures: Row = {
         "graph seconds": round(time.process_time() - started, 2),
-        "graph shd": graph.compare(truth).contemporaneous.shd,
+        "graph shd": graph.compare(study.truth).contemporaneous.shd,
     }
     told = _covariate_edges(graph)
     figures["edges between tokens"] = told
     for row, options in cell.part("row").items():
         started = time.process_time()
-        found = _effects(row, options, settings["twins"], graph, X, t, y)(twins.table[:, inputs])
+        found = _effects(row, options, settings["twins"], graph, study.X, study.t, study.y)(asked)
         error = found - (twins.y1 - twins.y0)
         figures |= {
             f"{row}: pehe squared": float(np.mean(error**2)),

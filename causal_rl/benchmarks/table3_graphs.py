@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -36,6 +35,7 @@ from causal_rl.benchmarks.table3_rows import (
     SHD,
     measured,
 )
+from causal_rl.benchmarks.timing import timed_fit
 from causal_rl.discovery import GraphLearner, learner_options, make_learner
 from causal_rl.discovery.attention_baselines import AttentionLearner
 from causal_rl.discovery.batch import BoolMatrix, Rows
@@ -192,7 +192,5 @@ def run(cell: Cell) -> Outcome:
     )
     told = {} if row.endswith(HIDDEN) else {"do_target": targets}
     learner = _learner(row, cell.part("learner"))
-    started = time.process_time()
-    graph = learner.fit(values, **told)
-    seconds = time.process_time() - started
+    graph, seconds = timed_fit(learner, values, **told)
     return Outcome({**score_within_step(graph, adjacency), "seconds": round(seconds, 2)})

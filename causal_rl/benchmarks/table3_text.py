@@ -190,7 +190,8 @@ def _table(results: Results) -> str:
     header = ["row", *(name for column in COLUMNS for name in (UNITS[column], "paper"))]
     text = (
         "Means and 95 % intervals over seeds. `as ...`: the row is that one by construction; a "
-        "dash: it has no meaning in the column. Why, is told below."
+        "dash: it has no meaning in the column. Why, is told below. The paper prints CLUTRR "
+        "in percent, here it is a share."
     )
     return f"## Table 3\n\n{text}\n\n{markdown_table(header, lines)}"
 
@@ -214,15 +215,15 @@ def _plainly(results: Results) -> str:
             continue
         words = []
         for verdict, says in (
-            (MATTERS, "are worse than the full row: what they change matters"),
-            (HELPS, "are better than the full row"),
-            (SMALL, "make a difference too small to matter"),
-            (UNSEEN, "make no difference that these seeds show"),
-            (NOTHING, "make none at all"),
+            (MATTERS, "worse than the full row, so that what is changed matters"),
+            (HELPS, "better than the full row"),
+            (SMALL, "a difference too small to matter"),
+            (UNSEEN, "no difference that these seeds show"),
+            (NOTHING, "no difference at all"),
         ):
             rows = [f"`{row}`" for row, held in found.items() if held.verdict == verdict]
             if rows:
-                words.append(f"{', '.join(rows)} {says}")
+                words.append(f"{says}: {', '.join(rows)}")
         lines.append(f"- **{UNITS[column]}.** {'; '.join(words)}.")
     return "## Which rows matter\n\n" + "\n".join(lines) if lines else ""
 

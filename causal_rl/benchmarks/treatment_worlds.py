@@ -91,6 +91,30 @@ class Twins:
 
 
 @dataclass(frozen=True, eq=False)
+class Study:
+    """Rows of a world as an estimator of effects is given them.
+
+    Attributes:
+        X: ``(n, p)`` covariates.
+        t: ``(n,)`` treatments.
+        y: ``(n,)`` outcomes.
+        names: of the covariates X1, X2, ..., then treatment and outcome.
+        truth: the true graph over ``names``.
+    """
+
+    X: Array
+    t: NDArray[np.int64]
+    y: Array
+    names: tuple[str, ...]
+    truth: CausalGraph
+
+    @property
+    def table(self) -> Array:
+        """``(n, p + 2)`` columns in the order of ``names``."""
+        return np.column_stack([self.X, self.t, self.y])
+
+
+@dataclass(frozen=True, eq=False)
 class TreatmentWorld:
     """A model with a treatment and an outcome.
 
@@ -145,6 +169,19 @@ class TreatmentWorld:
         table = self.scm.sample(n, rng)
         low, high = (self._under(table, arm) for arm in (0.0, 1.0))
         return Twins(table, low, high)
+
+    def study(self, rows: Array) -> Study:
+        """What an estimator is given of rows ``(n, d)``, and the true graph over it."""
+        inputs = self.covariates
+        names = (*(f"X{i + 1}" for i in range(len(inputs))), TREATMENT, OUTCOME)
+        order = [*inputs, self.treatment, self.outcome]
+        return Study(
+            X=rows[:, inputs],
+            t=rows[:, self.treatment].astype(np.int64),
+            y=rows[:, self.outcome],
+            names=names,
+            truth=CausalGraph(self.adjacency[np.ix_(order, order)], names=names),
+        )
 
     def _under(self, table: Array, arm: float) -> Array:
         return self.scm.counterfactual(table, {TREATMENT: arm})[:, self.outcome]

@@ -222,8 +222,8 @@ def _predictors(mechanism: str) -> list[str]:
     return [method for method in FAMILIES[mechanism] if method != EXPERT]
 
 
-def _r2(results: Results, n: int, source: str, method: str, what: str = "r2") -> Estimate | None:
-    return results.estimate(f"{what}_n{n}_{source}_500", mechanism=MARKED, method=method)
+def _r2(results: Results, n: int, source: str, method: str) -> Estimate | None:
+    return results.estimate(f"r2_n{n}_{source}_500", mechanism=MARKED, method=method)
 
 
 def _r2_marks(results: Results) -> list[Mark]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
-from causal_rl.benchmarks.learners import METHODS, OURS, Method, import_first, require_peers
+from causal_rl.benchmarks.learners import METHODS, OURS, Method, require_peers, warmed_learner
 from causal_rl.benchmarks.recordings import record, score
 from causal_rl.benchmarks.report import Findings, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import number
-from causal_rl.discovery import Transitions, learner_options, make_learner
+from causal_rl.benchmarks.timing import timed_fit
+from causal_rl.discovery import Transitions, learner_options
 from causal_rl.envs import GYM_DYNAMICS, random_transitions, resolve_spec, sortability
 from causal_rl.envs.worlds import BUILT_IN
 from causal_rl.graphs import CausalGraph
@@ -66,11 +66,8 @@ def run(cell: Cell) -> Outcome:
     """Fit one learner to the rows that every other learner gets too."""
     method, options = METHODS[str(cell.parameters["method"])], cell.part("learner")
     data, truth, leaks = _data(cell)
-    import_first(method.learner, options)
-    learner = make_learner(method.learner, **options)
-    started = time.process_time()
-    graph = learner.fit(data)
-    seconds = time.process_time() - started
+    learner = warmed_learner(method.learner, options)
+    graph, seconds = timed_fit(learner, data)
     figures = score(graph, truth, lagged=method.lagged)
     return Outcome({**figures, **leaks, "seconds": round(seconds, 4)})
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from causal_rl.discovery.amortised_pairs import (
     feed_forward,
     standardised,
 )
-from causal_rl.files import atomic_open, read_torch
+from causal_rl.files import atomic_open, read_payload
 
 #: Standardised values beyond this are cut off.
 _LARGEST = 6.0
@@ -227,7 +226,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[AmortisedModel, dict[str, 
     Raises:
         ValueError: there is no such file, or it is none of `save_model`.
     """
-    payload = read_payload(path, _FORMAT, "a trained network of causal-rl train-discovery")
+    payload = read_checkpoint(path, _FORMAT, "a trained network of causal-rl train-discovery")
     try:
         model = AmortisedModel(ModelSizes(**payload["sizes"]))
         model.load_state_dict({k: v.float() for k, v in payload["weights"].items()})
@@ -237,22 +236,20 @@ def load_model(path: str | os.PathLike[str]) -> tuple[AmortisedModel, dict[str, 
     return model.eval(), about
 
 
-def read_payload(path: str | os.PathLike[str], form: str, what: str) -> dict[str, Any]:
-    """Read a dictionary that torch saved, if its ``"format"`` is the one wanted.
+def read_checkpoint(path: str | os.PathLike[str], form: str, what: str) -> dict[str, Any]:
+    """Read a dictionary that the option ``checkpoint`` names; see `read_payload`.
 
     Raises:
         ValueError: there is no such file, or it is another.
     """
     shown = repr(os.fspath(path))
-    if not Path(path).is_file():
-        raise ValueError(f"checkpoint must be {what}, got {shown}, which is no file")
-    try:
-        payload = read_torch(path)
-    except OSError as error:
-        raise ValueError(f"checkpoint must be {what}; {shown} cannot be read as one") from error
-    if not isinstance(payload, dict) or payload.get("format") != form:
-        raise ValueError(f"checkpoint must be {what}; {shown} is another file")
-    return payload
+    return read_payload(
+        path,
+        form,
+        missing=f"checkpoint must be {what}, got {shown}, which is no file",
+        unreadable=f"checkpoint must be {what}; {shown} cannot be read as one",
+        foreign=f"checkpoint must be {what}; {shown} is another file",
+    )
 
 
 class Block(nn.Module):

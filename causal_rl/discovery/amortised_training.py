@@ -20,7 +20,7 @@ from causal_rl.discovery.amortised_model import (
     likely_edges,
     load_model,
     pair_loss,
-    read_payload,
+    read_checkpoint,
     save_model,
 )
 from causal_rl.discovery.simulated_tasks import TaskBatch, TaskSizes, draw_batch
@@ -187,7 +187,7 @@ class Training:
         Raises:
             ValueError: there is no such file, or it is another.
         """
-        state = read_payload(path, _FORMAT, "an unfinished training")
+        state = read_checkpoint(path, _FORMAT, "an unfinished training")
         try:
             settings = dict(state["settings"])
             settings["sizes"] = ModelSizes(**settings["sizes"])

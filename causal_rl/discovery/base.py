@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery.prior import EdgePrior
-from causal_rl.discovery.transitions import Transitions
+from causal_rl.discovery.transitions import Transitions, as_transitions
 from causal_rl.graphs import CausalGraph, PartialGraph, possible_edges
 
 __all__ = ["ConvergenceWarning", "GraphLearner", "stacked_columns"]
@@ -93,12 +93,7 @@ class GraphLearner(ABC):
                 other variables.
         """
         self.check_options()
-        if isinstance(data, Transitions):
-            if do_target is not None:
-                raise ValueError("do_target goes with a table; transitions carry their own")
-            transitions = data
-        else:
-            transitions = Transitions.from_table(data, do_target=do_target)
+        transitions = as_transitions(data, do_target=do_target)
         self._check_transitions(transitions)
         self.reset()
         return self.update(transitions)

@@ -71,6 +71,25 @@ class Found:
     lagged_confidence: Array | None = None
     marks: Marks | None = None
 
+    @classmethod
+    def stacked(cls, edges: BoolMatrix, weights: Array | None, confidence: Array) -> Found:
+        """What was found over the columns after the step and, below them, those before it.
+
+        Args:
+            edges: ``(2 m, m)``.
+            weights: ``(2 m, m)`` or None.
+            confidence: ``(2 m, m)``.
+        """
+        m = edges.shape[1]
+        return cls(
+            edges=edges[:m],
+            weights=None if weights is None else weights[:m],
+            confidence=confidence[:m],
+            lagged=edges[m:],
+            lagged_weights=None if weights is None else weights[m:],
+            lagged_confidence=confidence[m:],
+        )
+
 
 class BatchLearner(GraphLearner):
     """A learner that runs a method on all rows so far at every `update`.

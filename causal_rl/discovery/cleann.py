@@ -69,7 +69,11 @@ class Recommendation:
         if given.min() < 0 or given.max() >= model.items:
             raise ValueError(f"items must be from 0 to {model.items - 1}")
         self.model = model
-        self.items = given.astype(np.int64)
+        self._rank(given.astype(np.int64))
+
+    def _rank(self, items: NDArray[np.int64]) -> None:
+        """Take the items, and what is recommended with all of them there."""
+        self.items = items
         self._scores: dict[Places, Array] = {}
         first = self.scores([()])[0]
         self.ranking: list[int] = np.argsort(-first, kind="stable").tolist()
@@ -78,19 +82,22 @@ class Recommendation:
     def __len__(self) -> int:
         return len(self.items)
 
-    @torch.no_grad()
     def scores(self, sets: Sequence[Places]) -> Array:
         """Log odds of all items without each of some sets of places, (m, items)."""
         new = [places for places in sets if places not in self._scores]
         if new:
-            tokens = torch.from_numpy(np.append(self.items, 0)).repeat(len(new), 1)
-            hidden = torch.zeros(tokens.shape, dtype=torch.bool)
-            hidden[:, -1] = True
-            for row, places in enumerate(new):
-                hidden[row, list(places)] = True
-            found = self.model.predict(tokens, hidden)[:, -1].double().numpy()
-            self._scores.update(zip(new, found, strict=True))
+            self._scores.update(zip(new, self._ask(new), strict=True))
         return np.array([self._scores[places] for places in sets])
+
+    @torch.no_grad()
+    def _ask(self, sets: Sequence[Places]) -> Array:
+        """What the model says of sets that it was not asked about before."""
+        tokens = torch.from_numpy(np.append(self.items, 0)).repeat(len(sets), 1)
+        hidden = torch.zeros(tokens.shape, dtype=torch.bool)
+        hidden[:, -1] = True
+        for row, places in enumerate(sets):
+            hidden[row, list(places)] = True
+        return np.asarray(self.model.predict(tokens, hidden)[:, -1].double().numpy())
 
     def session(self) -> NDArray[np.int64]:
         """The items with the recommended one behind them, (length,): what a PAG is read from."""

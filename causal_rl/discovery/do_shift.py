@@ -16,6 +16,8 @@ Matrix = NDArray[np.float64]
 
 # Directions with less than this share of a feature's own variance are numerically absent.
 JITTER = 1e-9
+# Rows wanted for each regressor before a richer adjustment is used.
+_ROWS_PER_REGRESSOR = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,7 @@ def residual_gram(gram: Matrix, columns: NDArray[np.intp], scale: Matrix) -> Mat
     return left
 
 
-def do_shifts(
-    store: GramStore,
-    context: NDArray[np.bool_],
-    *,
-    rows_per_regressor: float = 5.0,
-) -> DoShifts:
+def do_shifts(store: GramStore, context: NDArray[np.bool_]) -> DoShifts:
     """Test for every settable i and every j whether setting i moves j.
 
     In the rows where i alone was set, j is regressed on the set value (a line with one degree of
@@ -65,7 +62,6 @@ def do_shifts(
     Args:
         store: Gram matrices over ``[1, basis(next_state), basis(state)]``.
         context: ``(n,)`` true for contexts, whose value before and after the step is the same.
-        rows_per_regressor: rows wanted for each regressor before a richer adjustment is used.
     """
     n, k = store.n, BASIS_SIZE
     p_value, effect = np.ones((n, n)), np.zeros((n, n))
@@ -74,7 +70,7 @@ def do_shifts(
     for i in range(n):
         gram, rows = store.where(i)
         counts[i] = rows
-        adjust = _adjustment(n, context, rows, rows_per_regressor)
+        adjust = _adjustment(n, context, rows)
         if adjust is None:
             continue
         scale = np.sqrt(np.maximum(np.diag(gram), 0.0))
@@ -147,9 +143,7 @@ def add_path(reach: NDArray[np.bool_], i: int, j: int) -> bool:
     return True
 
 
-def _adjustment(
-    n: int, context: NDArray[np.bool_], rows: int, per_regressor: float
-) -> NDArray[np.intp] | None:
+def _adjustment(n: int, context: NDArray[np.bool_], rows: int) -> NDArray[np.intp] | None:
     """Columns to adjust for, as rich as the rows allow; None if there are too few rows."""
     k = BASIS_SIZE
     blocks = np.flatnonzero(context) * k + 1
@@ -159,6 +153,6 @@ def _adjustment(
     intercept = np.zeros(1, dtype=np.intp)
     for columns in (rich, full, blocks.astype(np.intp), intercept[:0]):
         used = np.concatenate([intercept, columns])
-        if rows >= per_regressor * (len(used) + k):
+        if rows >= _ROWS_PER_REGRESSOR * (len(used) + k):
             return used
     return None

@@ -134,14 +134,7 @@ class GPNetworkLearner(BatchLearner):
         edges = fine.edges(order)
         confidence = _confidence(fine, order, edges, candidates)
         weights = _slopes(inputs, targets, counted, edges)
-        return Found(
-            edges=edges[:d],
-            weights=weights[:d],
-            confidence=confidence[:d],
-            lagged=edges[d:],
-            lagged_weights=weights[d:],
-            lagged_confidence=confidence[d:],
-        )
+        return Found.stacked(edges, weights, confidence)
 
 
 def _two_valued(targets: Array) -> dict[int, BoolMatrix]:

@@ -66,22 +66,17 @@ class GramStore:
                 self.multi_by[i] += part.T @ part
                 self.multi_by_count[i] += len(part)
 
-    def without(self, j: int, weights: Matrix | None = None) -> tuple[Matrix, float]:
-        """Gram matrix of the rows where j was not set, and their number.
-
-        Args:
-            j: a variable.
-            weights: ``(n + 2,)`` factor of every stratum, rows with several targets last.
-        """
-        weight = np.ones(self.n + 2) if weights is None else weights.copy()
+    def without(self, j: int) -> tuple[Matrix, float]:
+        """Gram matrix of the rows where j was not set, and their number."""
+        weight = np.ones(self.n + 1)
         weight[1 + j] = 0.0
-        total: Matrix = np.einsum("s,sab->ab", weight[: self.n + 1], self.strata)
-        count = float(weight[: self.n + 1] @ self.counts)
+        total: Matrix = np.einsum("s,sab->ab", weight, self.strata)
+        count = float(weight @ self.counts)
         if self.multi_total is not None and self.multi_by is not None:
             rows = self.multi_count - int(self.multi_by_count[j])
             if rows:
-                total += weight[-1] * (self.multi_total - self.multi_by[j])
-                count += float(weight[-1]) * rows
+                total += self.multi_total - self.multi_by[j]
+                count += rows
         return total, count
 
     def where(self, i: int) -> tuple[Matrix, int]:

@@ -26,13 +26,11 @@ class Descent:
         value: the objective there, L1 term included.
         converged: the pseudo-gradient fell below the tolerance, or no step of the smallest
             length improves the value any more.
-        iterations: steps taken.
     """
 
     x: Array
     value: float
     converged: bool
-    iterations: int
 
 
 def minimise_l1(
@@ -68,10 +66,10 @@ def minimise_l1(
     smooth, gradient = objective(x)
     value = smooth + norm(x)
     pairs: deque[tuple[Array, Array]] = deque(maxlen=memory)
-    for iteration in range(max_iter):
+    for _ in range(max_iter):
         pseudo = _pseudo_gradient(x, gradient, rate)
         if x.size == 0 or float(np.abs(pseudo).max()) < tolerance:
-            return Descent(x, value, True, iteration)
+            return Descent(x, value, True)
         direction = -_inverse_hessian_times(pseudo, pairs)
         direction[direction * pseudo >= 0] = 0.0
         if float(direction @ pseudo) > -1e-20:
@@ -88,7 +86,7 @@ def minimise_l1(
             size /= 2
         else:
             if not pairs:
-                return Descent(x, value, True, iteration)
+                return Descent(x, value, True)
             # The curvature pairs are stale; try once more along the plain pseudo-gradient.
             pairs.clear()
             continue
@@ -98,8 +96,8 @@ def minimise_l1(
         settled = value - new_value <= 1e-10 * max(1.0, abs(value))
         x, value, gradient = candidate, new_value, new_gradient
         if settled:
-            return Descent(x, value, True, iteration + 1)
-    return Descent(x, value, False, max_iter)
+            return Descent(x, value, True)
+    return Descent(x, value, False)
 
 
 def _pseudo_gradient(x: Array, gradient: Array, l1: float | Array) -> Array:

@@ -248,14 +248,7 @@ class MultiLevelLearner(BatchLearner):
                 parents = np.flatnonzero(total[:, j])
                 own = _regression(moments, j, parents)[0]
                 slopes[parents, j] = own * scale[j] / scale[parents]
-        return Found(
-            edges=total[:m] != 0,
-            weights=None if slopes is None else slopes[:m],
-            confidence=confidence[:m],
-            lagged=total[m:] != 0,
-            lagged_weights=None if slopes is None else slopes[m:],
-            lagged_confidence=confidence[m:],
-        )
+        return Found.stacked(total != 0, slopes, confidence)
 
     def _descend(
         self, moments: FeatureMoments, name: str, within: BoolMatrix, lagged: BoolMatrix

@@ -26,6 +26,8 @@ from causal_rl.graphs import topological_order
 
 _INITIAL_SLOPE = 0.5
 _ORDERS_A_STEP = 48
+# Random orders that the climb to a best one starts from.
+_STARTS = 4
 
 
 class OrderDistribution(Protocol):
@@ -205,16 +207,14 @@ def order_weights(tables: ParentTables, sums: Array, orders: Orders) -> Array:
     return found
 
 
-def best_order(
-    tables: ParentTables, sums: Array, rng: np.random.Generator, starts: int = 4
-) -> NDArray[np.intp]:
+def best_order(tables: ParentTables, sums: Array, rng: np.random.Generator) -> NDArray[np.intp]:
     """Climb over orders by moving one variable at a time, from several random starts.
 
     Returns:
         ``(n,)`` variables, causes first.
     """
     best, most = np.arange(tables.n), -np.inf
-    for _ in range(starts):
+    for _ in range(_STARTS):
         # Any order of the required edges; others have no weight, and no way to climb from.
         shuffled = rng.permutation(tables.n)
         order = shuffled[topological_order(tables.needed()[np.ix_(shuffled, shuffled)])]

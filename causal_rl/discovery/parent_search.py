@@ -27,7 +27,7 @@ class Regression:
 
     def __init__(self, gram: Matrix, rows: float, j: int) -> None:
         k = BASIS_SIZE
-        self.gram, self.rows, self.j = gram, rows, j
+        self.gram, self.rows = gram, rows
         self.target = 1 + k * j
         self.groups = (len(gram) - 1) // k
         self._columns = 1 + np.arange(self.groups * k).reshape(self.groups, k)

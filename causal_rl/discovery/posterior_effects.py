@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from causal_rl.discovery.graph_posterior import GraphPosterior
 from causal_rl.discovery.local_evidence import COEFFICIENT_GRID, SmoothBasis, coefficient_posterior
 from causal_rl.discovery.parent_tables import Array, BoolMatrix
-from causal_rl.discovery.transitions import Transitions
+from causal_rl.discovery.transitions import Transitions, as_transitions
 from causal_rl.graphs import topological_order
 from causal_rl.graphs.names import unknown_name
 from causal_rl.options import check_choice, check_integer, check_number
@@ -107,12 +107,7 @@ class PosteriorEffects:
         check_integer("samples", samples, least=1)
         check_integer("rows", rows, least=1)
         check_integer("seed", seed, least=0)
-        if isinstance(data, Transitions):
-            if do_target is not None:
-                raise ValueError("do_target goes with a table; transitions carry their own")
-            table = data
-        else:
-            table = Transitions.from_table(data, do_target=do_target)
+        table = as_transitions(data, do_target=do_target)
         if table.n != posterior.n:
             raise ValueError(f"data has {table.n} variables; the posterior has {posterior.n}")
         if not table.memoryless:

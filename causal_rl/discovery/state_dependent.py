@@ -151,14 +151,7 @@ class StateDependentLearner(BatchLearner):
                 worth[c] = max(worth[c], 1.0)
             edges[:, j] = worth > 0
             confidence[:, j] = worth / (1.0 + worth)
-        return Found(
-            edges=edges[:m],
-            weights=weights[:m],
-            confidence=confidence[:m],
-            lagged=edges[m:],
-            lagged_weights=weights[m:],
-            lagged_confidence=confidence[m:],
-        )
+        return Found.stacked(edges, weights, confidence)
 
     # ---------------------------------------------------------------- answers
 

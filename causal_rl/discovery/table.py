@@ -50,13 +50,23 @@ def read_table(
     return array, labels
 
 
-def _read_array(values: ArrayLike) -> Matrix:
+def real_array(value: ArrayLike, refusal: str) -> NDArray[Any]:
+    """An array of booleans, integers or real numbers, of whatever shape.
+
+    Raises:
+        TypeError: anything else; ``refusal`` is the message.
+    """
     try:
-        raw = np.asarray(values)
+        raw = np.asarray(value)
         if raw.dtype.kind not in "biuf":
             raise TypeError
     except (TypeError, ValueError):
-        raise TypeError("values must be a table of real numbers, or a data frame") from None
+        raise TypeError(refusal) from None
+    return raw
+
+
+def _read_array(values: ArrayLike) -> Matrix:
+    raw = real_array(values, "values must be a table of real numbers, or a data frame")
     if raw.ndim != 2 or raw.shape[1] == 0:
         raise ValueError(
             f"values has shape {raw.shape}; it must be (rows, variables), variables >= 1"

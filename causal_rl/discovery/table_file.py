@@ -106,7 +106,7 @@ def _read_columns(file: Path, most: int) -> tuple[list[str], list[int], dict[str
             delimiter = max(DELIMITERS, key=first.count)
             # What was read is not read again: a pipe has no way back.
             reader = csv.reader(chain([first], stream), delimiter=delimiter)
-            rows = _rows(reader, file)
+            rows = _rows(reader)
             _, header = next(rows, (0, []))
             names = _check_header(header, file, most)
             lines: list[int] = []
@@ -131,7 +131,7 @@ def _read_columns(file: Path, most: int) -> tuple[list[str], list[int], dict[str
     }  # fmt: skip
 
 
-def _rows(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, each with the line where it ends."""
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):

@@ -205,14 +205,7 @@ class TimeVaryingLearner(BatchLearner):
             smoothed.reshape(blocks), filtered.reshape(blocks), slopes.reshape(2, m, m), width
         )
         last = smoothed[-1] > 0.5
-        return Found(
-            edges=last[:m],
-            weights=np.where(last, slopes, 0.0)[:m],
-            confidence=smoothed[-1, :m],
-            lagged=last[m:],
-            lagged_weights=np.where(last, slopes, 0.0)[m:],
-            lagged_confidence=smoothed[-1, m:],
-        )
+        return Found.stacked(last, np.where(last, slopes, 0.0), smoothed[-1])
 
     def _fit_target(
         self,

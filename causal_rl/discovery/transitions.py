@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.discovery.table import read_table
+from causal_rl.discovery.table import read_table, real_array
 from causal_rl.files import atomic_open, read_npz
 
 VariableKind = Literal["state", "action", "context"]
@@ -296,13 +296,32 @@ class Transitions:
         return Transitions(**arrays, names=self.names, kinds=self.kinds)
 
 
+def as_transitions(
+    data: Transitions | ArrayLike | Any,
+    *,
+    do_target: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> Transitions:
+    """Read what may be transitions or a table.
+
+    Args:
+        data: transitions, or a table as for `Transitions.from_table`.
+        do_target: as there; with a table only.
+        names: as there; of transitions not read.
+
+    Raises:
+        TypeError: neither transitions nor a table of numbers.
+        ValueError: targets with transitions, or no table.
+    """
+    if not isinstance(data, Transitions):
+        return Transitions.from_table(data, do_target=do_target, names=names)
+    if do_target is not None:
+        raise ValueError("do_target goes with a table; transitions carry their own")
+    return data
+
+
 def _numbers(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        raw = np.asarray(value)
-        if raw.dtype.kind not in "biuf":
-            raise TypeError
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of real numbers") from None
+    raw = real_array(value, f"{name} must be an array of real numbers")
     return np.array(raw, dtype=np.float64)
 
 

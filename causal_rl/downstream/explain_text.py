@@ -54,23 +54,15 @@ class TextPrediction(Recommendation):
         if length < 1:
             raise ValueError(f"length is {length}; it must be at least 1")
         self._score = score
-        self.items = np.arange(length, dtype=np.int64)
-        self._scores: dict[Places, Array] = {}
-        first = self.scores([()])[0]
-        self.ranking = np.argsort(-first, kind="stable").tolist()
-        self.item = self.ranking[0]
+        self._rank(np.arange(length, dtype=np.int64))
 
-    def scores(self, sets: Sequence[Places]) -> Array:
-        """Scores of all classes without each of some sets of places, (m, classes)."""
-        new = [places for places in sets if places not in self._scores]
-        if new:
-            found = np.asarray(self._score(new), dtype=np.float64)
-            if found.ndim != 2 or len(found) != len(new) or not np.isfinite(found).all():
-                raise ValueError(
-                    f"score must give ({len(new)}, classes) finite numbers, got {found.shape}"
-                )
-            self._scores.update(zip(new, found, strict=True))
-        return np.array([self._scores[places] for places in sets])
+    def _ask(self, sets: Sequence[Places]) -> Array:
+        found = np.asarray(self._score(sets), dtype=np.float64)
+        if found.ndim != 2 or len(found) != len(sets) or not np.isfinite(found).all():
+            raise ValueError(
+                f"score must give ({len(sets)}, classes) finite numbers, got {found.shape}"
+            )
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from causal_rl.catalogue import signature_options
 from causal_rl.discovery import GraphLearner
-from causal_rl.discovery.table import read_table
+from causal_rl.discovery.table import read_table, real_array
 from causal_rl.effects.identify import Adjustment, NotIdentifiedError, find_adjustment
 from causal_rl.effects.learned_graph import check_graph, learn_graph, ready_learner
 from causal_rl.graphs import CausalGraph
@@ -364,12 +364,7 @@ def read_outcomes(y: ArrayLike, rows: int) -> Array:
 
 
 def _column(name: str, values: ArrayLike, rows: int) -> Array:
-    try:
-        raw = np.asarray(values)
-        if raw.dtype.kind not in "biuf":
-            raise TypeError
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a column of real numbers") from None
+    raw = real_array(values, f"{name} must be a column of real numbers")
     if raw.shape != (rows,):
         raise ValueError(
             f"{name} has shape {raw.shape}; X has {rows} rows, so it must be ({rows},)"

@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from causal_rl.discovery.network_options import check_device
 from causal_rl.effects.cina_families import DataFamily
-from causal_rl.files import atomic_open, read_torch
+from causal_rl.files import atomic_open, read_payload
 from causal_rl.options import check_integer, check_number
 
 _FORMAT = "causal_rl.cina-zero-shot/1"
@@ -132,14 +131,14 @@ class ZeroShotBalancer(nn.Module):
         Raises:
             ValueError: there is no such file, or it is none of `save`.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"checkpoint must be a saved network, got {str(path)!r}: no file")
-        try:
-            payload = read_torch(path)
-        except OSError as error:
-            raise ValueError(f"checkpoint {str(path)!r} is no readable file of torch") from error
-        if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
-            raise ValueError(f"checkpoint {str(path)!r} is no zero-shot network ({_FORMAT})")
+        shown = repr(str(path))
+        payload = read_payload(
+            path,
+            _FORMAT,
+            missing=f"checkpoint must be a saved network, got {shown}: no file",
+            unreadable=f"checkpoint {shown} is no readable file of torch",
+            foreign=f"checkpoint {shown} is no zero-shot network ({_FORMAT})",
+        )
         network = cls(payload["penalty"], **payload["sizes"])
         network.load_state_dict(payload["weights"])
         return network.eval()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causal_rl.discovery import Transitions
+from causal_rl.discovery.transitions import as_transitions
 from causal_rl.effects.empirical_noise import EmpiricalNoise
 from causal_rl.effects.fitted_mechanisms import fit_boosted, fit_linear, fit_logits, fit_smooth
 from causal_rl.graphs import CausalGraph, find_cycle
@@ -129,15 +130,10 @@ def read_fitted_table(
         TypeError: not numbers.
         ValueError: names that differ, a past, or a graph with lagged edges or a cycle.
     """
-    if isinstance(data, Transitions):
-        if do_target is not None:
-            raise ValueError("do_target goes with a table; transitions carry their own")
-        table = data
-    else:
-        labels = None if hasattr(data, "columns") else graph.names
-        if labels is not None and np.ndim(data) == 2 and np.shape(data)[1] != graph.n:
-            raise ValueError(f"data has {np.shape(data)[1]} columns; the graph {graph.n} variables")
-        table = Transitions.from_table(data, do_target=do_target, names=labels)
+    bare = not isinstance(data, Transitions) and not hasattr(data, "columns")
+    if bare and np.ndim(data) == 2 and np.shape(data)[1] != graph.n:
+        raise ValueError(f"data has {np.shape(data)[1]} columns; the graph {graph.n} variables")
+    table = as_transitions(data, do_target=do_target, names=graph.names if bare else None)
     if not table.memoryless:
         raise ValueError("data has a past; fit_scm takes tables alone")
     names = tuple(table.names)

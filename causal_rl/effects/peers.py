@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -64,39 +65,41 @@ class EconmlEstimator(EffectEstimator):
         return float(np.squeeze(high - low)) / (2.0 * _QUANTILE)
 
 
-class CausalForest(EconmlEstimator):
+class _ResidualEstimator(EconmlEstimator):
+    """Double machine learning: the outcome's residuals against those of the treatment."""
+
+    peer: ClassVar[str]
+    peer_options: ClassVar[Mapping[str, Any]] = {}
+
+    def _make(self, regressor: Any, classifier: Any) -> Any:
+        peer = getattr(import_extra("econml.dml", extra="effects"), self.peer)
+        return peer(
+            model_y=regressor,
+            model_t=classifier,
+            discrete_treatment=True,
+            cv=self.folds,
+            random_state=self.seed,
+            **self.peer_options,
+        )
+
+
+class CausalForest(_ResidualEstimator):
     """CausalForestDML: residuals of outcome and treatment, and a forest of local slopes.
 
     Args: as in `EconmlEstimator`.
     """
 
-    def _make(self, regressor: Any, classifier: Any) -> Any:
-        dml = import_extra("econml.dml", extra="effects")
-        return dml.CausalForestDML(
-            model_y=regressor,
-            model_t=classifier,
-            discrete_treatment=True,
-            cv=self.folds,
-            random_state=self.seed,
-            n_jobs=1,
-        )
+    peer: ClassVar[str] = "CausalForestDML"
+    peer_options: ClassVar[Mapping[str, Any]] = {"n_jobs": 1}
 
 
-class LinearDML(EconmlEstimator):
+class LinearDML(_ResidualEstimator):
     """LinearDML: residuals of outcome and treatment, and an effect linear in the covariates.
 
     Args: as in `EconmlEstimator`.
     """
 
-    def _make(self, regressor: Any, classifier: Any) -> Any:
-        dml = import_extra("econml.dml", extra="effects")
-        return dml.LinearDML(
-            model_y=regressor,
-            model_t=classifier,
-            discrete_treatment=True,
-            cv=self.folds,
-            random_state=self.seed,
-        )
+    peer: ClassVar[str] = "LinearDML"
 
 
 class DRLearner(EconmlEstimator):

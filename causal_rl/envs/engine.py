@@ -62,6 +62,29 @@ class NoiseTape:
         return self._scm.keyed_noise(key, step)
 
 
+def read_state(
+    state: Mapping[str, NDArray[np.generic]], own: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a saved state, in the dtypes of one's own.
+
+    Args:
+        state: what was saved; other keys are left out.
+        own: the present state, for names, shapes and dtypes.
+
+    Raises:
+        ValueError: a key is missing, or an array has another shape.
+    """
+    taken: dict[str, NDArray[np.generic]] = {}
+    for key, mine in own.items():
+        if key not in state:
+            raise ValueError(f"state lacks {key!r}; it has {', '.join(state) or 'nothing'}")
+        given = np.asarray(state[key])
+        if given.shape != mine.shape:
+            raise ValueError(f"state[{key!r}] must have shape {mine.shape}, got {given.shape}")
+        taken[key] = given.astype(mine.dtype)
+    return taken
+
+
 class Engine:
     """Current values, seeds and counters of ``num_envs`` copies of one world.
 
@@ -238,15 +261,7 @@ class Engine:
         Raises:
             ValueError: a key is missing, or an array has another shape.
         """
-        taken: dict[str, NDArray[np.generic]] = {}
-        for key, own in self.get_state().items():
-            if key not in state:
-                raise ValueError(f"state lacks {key!r}; it has {', '.join(state) or 'nothing'}")
-            given = np.asarray(state[key])
-            if given.shape != own.shape:
-                raise ValueError(f"state[{key!r}] must have shape {own.shape}, got {given.shape}")
-            taken[key] = given.astype(own.dtype)
-        for key, array in taken.items():
+        for key, array in read_state(state, self.get_state()).items():
             setattr(self, key, array)
         self.all_started = bool(self.started.all())
         self._actions.clear()

@@ -50,7 +50,7 @@ class Scene:
         header, side = 46 * self._unit, 148 * self._unit
         room = (size[0] - side, size[1] - header)
         ax = self._axes(0, header, *room)
-        arrows = edge_arrows(graph)
+        arrows = layout.edge_arrows(graph)
         drawing.draw_circle(ax, graph, layout.causal_order(graph), arrows)
         # Drawn last and in the order of the graph.
         self._nodes: list[Patch] = list(ax.patches)[-graph.n :]
@@ -296,22 +296,6 @@ def do_handle(label: str, size: float) -> Line2D:
         markeredgewidth=min(2.5, 0.25 * size),
         label=label,
     )
-
-
-def edge_arrows(graph: CausalGraph) -> list[layout.Arrow]:
-    """Every edge of a graph as `causal_rl.graphs.drawing` draws edges without a truth.
-
-    Args:
-        graph: the graph.
-
-    Returns:
-        One arrow for each edge, those inside the step first.
-    """
-    return [
-        layout.Arrow(i, j, status, lagged)
-        for lagged in (False, True)
-        for i, j, status in layout.statuses(graph, None, lagged)
-    ]
 
 
 def _points(pixels: float) -> float:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from causal_rl.envs import torch_mechanisms as _registered  # noqa: F401 - it registers
+from causal_rl.envs.engine import read_state
 from causal_rl.envs.interventions import Interventions
-from causal_rl.envs.scalar import check_arguments, check_seed
+from causal_rl.envs.scalar import check_arguments
 from causal_rl.envs.spec import SCMEnvSpec
+from causal_rl.envs.vector import check_num_envs, row_seeds
 from causal_rl.graphs import CausalGraph
 from causal_rl.scm.torch_noise import episode_key_torch
 from causal_rl.scm.torch_program import TorchProgram
@@ -64,12 +66,11 @@ class TorchSCMVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
     ) -> None:
         super().__init__()
         check_arguments(scm_spec, render_mode)
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
+        rows = check_num_envs(num_envs)
         self._program = TorchProgram(scm_spec.scm, device, dtype)
         self._program.check()
         self.scm_spec = scm_spec
-        self.num_envs = int(num_envs)
+        self.num_envs = rows
         self.device, self.dtype = self._program.device, self._program.dtype
         self.validate = bool(validate)
         self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -123,7 +124,7 @@ class TorchSCMVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
             ValueError: a seed out of range, a sequence of another length, or a value that is not
                 finite; the variable is named.
         """
-        keys = self._seeds(seed)
+        keys = row_seeds(seed, self.num_envs)
         super().reset(seed=next((key for key in keys if key is not None), None))
         given = np.array([key is not None for key in keys], dtype=np.bool_)
         fresh = given | ~self._started
@@ -218,14 +219,7 @@ class TorchSCMVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
             ValueError: a key is missing, an array has another shape, or a row awaits its reset, as
                 in the ``NextStep`` mode, which is not known here.
         """
-        taken: dict[str, NDArray[np.generic]] = {}
-        for name, own in self.get_state().items():
-            if name not in state:
-                raise ValueError(f"state lacks {name!r}; it has {', '.join(state) or 'nothing'}")
-            given = np.asarray(state[name])
-            if given.shape != own.shape:
-                raise ValueError(f"state[{name!r}] must have shape {own.shape}, got {given.shape}")
-            taken[name] = given.astype(own.dtype)
+        taken = read_state(state, self.get_state())
         if taken["pending"].any():
             raise ValueError("state['pending'] must be false everywhere, as in SameStep mode")
         self._values = self._put(taken["values"].T).to(self.dtype)
@@ -254,19 +248,6 @@ class TorchSCMVectorEnv(VectorEnv[Tensor, Tensor, Tensor]):
 
     def _put(self, array: NDArray[Any]) -> Tensor:
         return torch.tensor(np.ascontiguousarray(array), device=self.device)
-
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, list | tuple | np.ndarray):
-            if len(seed) != self.num_envs:
-                raise ValueError(
-                    f"seed must hold one seed for each of {self.num_envs} rows, got {len(seed)}"
-                )
-            return [None if key is None else check_seed(key) for key in seed]
-        first = check_seed(seed)
-        check_seed(first + self.num_envs - 1)
-        return [first + i for i in range(self.num_envs)]
 
     def _checked_type(self, actions: Tensor) -> Tensor:
         """Refuse what can be told without looking at numbers on the device."""

@@ -25,6 +25,36 @@ _Bools = NDArray[np.bool_]
 _Floats = NDArray[np.float64]
 
 
+def check_num_envs(num_envs: object) -> int:
+    """A number of copies, at least 1.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
+    return int(num_envs)
+
+
+def row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
+    """The seed of each row, None where its present one goes on; see :meth:`SCMVectorEnv.reset`.
+
+    Raises:
+        ValueError: a seed out of range, or a sequence of another length.
+    """
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, list | tuple | np.ndarray):
+        if len(seed) != num_envs:
+            raise ValueError(
+                f"seed must hold one seed for each of {num_envs} rows, got {len(seed)}"
+            )
+        return [None if key is None else check_seed(key) for key in seed]
+    first = check_seed(seed)
+    check_seed(first + num_envs - 1)
+    return [first + i for i in range(num_envs)]
+
+
 class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
     """``num_envs`` copies of a world in one batch of array operations.
 
@@ -60,8 +90,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
     ) -> None:
         super().__init__()
         check_arguments(scm_spec, render_mode)
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
+        rows = check_num_envs(num_envs)
         allowed = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP)
         mode = next((m for m in allowed if autoreset_mode in (m, m.value, m.name)), None)
         if mode is None:
@@ -69,7 +98,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
                 f"autoreset_mode must be SAME_STEP or NEXT_STEP, got {autoreset_mode!r}"
             )
         self.scm_spec = scm_spec
-        self.num_envs = int(num_envs)
+        self.num_envs = rows
         self.autoreset_mode = mode
         self.metadata = {**SCMEnv.metadata, "autoreset_mode": mode}
         self.render_mode = render_mode
@@ -120,7 +149,7 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
         Raises:
             ValueError: a seed out of range, or a sequence of another length.
         """
-        keys = self._keys(seed)
+        keys = row_seeds(seed, self.num_envs)
         first = next((key for key in keys if key is not None), None)
         super().reset(seed=first)
         given = np.array([key is not None for key in keys], dtype=np.bool_)
@@ -260,19 +289,6 @@ class SCMVectorEnv(VectorEnv[_Floats, NDArray[np.int64], NDArray[Any]]):
             )
         self._engine.set_state(state)
         self._pending = pending.astype(np.bool_)
-
-    def _keys(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, list | tuple | np.ndarray):
-            if len(seed) != self.num_envs:
-                raise ValueError(
-                    f"seed must hold one seed for each of {self.num_envs} rows, got {len(seed)}"
-                )
-            return [None if key is None else check_seed(key) for key in seed]
-        first = check_seed(seed)
-        check_seed(first + self.num_envs - 1)
-        return [first + i for i in range(self.num_envs)]
 
     def _reset_now(self, rows: _Bools, mask: _Bools, value: _Floats) -> dict[str, Any]:
         """Reset rows in the step that ended them; the info that Gymnasium gives for it."""

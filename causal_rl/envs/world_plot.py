@@ -16,7 +16,6 @@ from causal_rl.envs.frame_scene import (
     DO_COLOUR,
     MOST_LEVEL_LABELS,
     do_handle,
-    edge_arrows,
     label_look,
 )
 from causal_rl.envs.spec import SCMEnvSpec
@@ -172,7 +171,7 @@ def _arrows(graph: CausalGraph, seen: CausalGraph) -> list[layout.Arrow]:
     hidden = {v for v, kind in enumerate(graph.kinds) if kind == "hidden"}
     arrows = [
         arrow._replace(status=_UNSEEN) if {arrow.parent, arrow.child} & hidden else arrow
-        for arrow in edge_arrows(graph)
+        for arrow in layout.edge_arrows(graph)
     ]
     there = set(graph.edges())
     return arrows + [

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causal_rl.files import read_json
 from causal_rl.graphs import comparison, dot, drawing, exchange, serialization
 from causal_rl.graphs.acyclicity import find_cycle
 from causal_rl.graphs.adjacency import BoolMatrix, FloatMatrix, read_adjacency, read_matrix
@@ -123,26 +122,11 @@ class CausalGraph(GraphRelations):
         }
         self.__setstate__(fields)
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Copies and unpickled arrays come back writable.
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-            object.__setattr__(self, name, value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CausalGraph):
-            return NotImplemented
-        return self._structure() == other._structure()
-
-    def __hash__(self) -> int:
-        return hash(self._structure())
-
     def __repr__(self) -> str:
-        names = ", ".join(self.names[:8]) + (", ..." if self.n > 8 else "")
         return (
-            f"CausalGraph({self.n} variables: {names}; {int(self.contemporaneous.sum())} "
-            f"contemporaneous and {int(self.lagged.sum())} lagged edges)"
+            f"CausalGraph({self.n} variables: {self._first_names()}; "
+            f"{int(self.contemporaneous.sum())} contemporaneous and "
+            f"{int(self.lagged.sum())} lagged edges)"
         )
 
     def _structure(self) -> tuple[Any, ...]:
@@ -225,23 +209,6 @@ class CausalGraph(GraphRelations):
             ValueError: entries are missing, unknown or not a valid graph.
         """
         return cls(**serialization.fields_from_dict(data))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CausalGraph:
-        """Read a graph that `save` wrote.
-
-        Args:
-            path: a JSON file.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is not JSON or not a valid graph; the message names the file.
-        """
-        data = read_json(path)
-        try:
-            return cls.from_dict(data)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} holds no valid graph: {error}") from error
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph) -> CausalGraph:
@@ -404,17 +371,6 @@ class CausalGraph(GraphRelations):
         """Return plain lists, strings and numbers, ready for JSON."""
         return serialization.to_dict(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file that `load` reads; a killed write leaves the old file as it was.
-
-        Args:
-            path: where to; its folder must exist.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        serialization.write_json(self.to_dict(), path)
-
     def to_networkx(self) -> nx.MultiDiGraph:
         """Return a MultiDiGraph: nodes carry "kind", edges "lag" (0 or 1), "weight", "confidence".
 
@@ -477,11 +433,7 @@ class CausalGraph(GraphRelations):
     def _check_truth(self, truth: CausalGraph) -> CausalGraph:
         if not isinstance(truth, CausalGraph):
             raise TypeError(f"truth must be a CausalGraph, got {type(truth).__name__}")
-        if set(truth.names) != set(self.names):
-            raise ValueError(
-                "truth must have the names of the graph; "
-                + name_difference(truth.names, self.names)
-            )
+        self._check_names_of(truth)
         return truth
 
 

@@ -25,6 +25,7 @@ from causal_rl.graphs.layout import (
     Status,
     causal_order,
     circle,
+    edge_arrows,
     routes,
     shorten,
     statuses,
@@ -66,11 +67,7 @@ def plot(graph: GraphStructure, ax: Axes | None, truth: GraphStructure | None) -
         ax = figure.add_axes((0.02, 0.9 / (side + 0.9), 0.96, side / (side + 0.9) - 0.01))
     if truth is not None:
         graph = graph.permute(truth.names)
-    arrows = [
-        Arrow(i, j, status, lagged)
-        for lagged in (False, True)
-        for i, j, status in statuses(graph, truth, lagged)
-    ]
+    arrows = edge_arrows(graph, truth)
     draw_circle(ax, graph, causal_order(graph if truth is None else truth), arrows)
     handles = arrow_handles(arrows, marked=truth is not None) + kind_handles(graph.kinds)
     ax.legend(

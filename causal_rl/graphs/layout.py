@@ -60,6 +60,15 @@ def statuses(
     return found
 
 
+def edge_arrows(graph: GraphStructure, truth: GraphStructure | None = None) -> list[Arrow]:
+    """One arrow for each edge, those inside the step first; with a truth, the missing ones too."""
+    return [
+        Arrow(i, j, status, lagged)
+        for lagged in (False, True)
+        for i, j, status in statuses(graph, truth, lagged)
+    ]
+
+
 def causal_order(graph: GraphStructure) -> list[int]:
     """Nodes causes first; in their own order where the graph is cyclic."""
     if is_dag(graph.contemporaneous):

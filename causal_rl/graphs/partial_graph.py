@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.files import read_json
 from causal_rl.graphs import (
     dag_extension,
     meek,
@@ -22,7 +20,8 @@ from causal_rl.graphs.adjacency import BoolMatrix, read_adjacency, read_matrix
 from causal_rl.graphs.causal_graph import CausalGraph
 from causal_rl.graphs.kinds import Kind, read_kinds
 from causal_rl.graphs.marks import ARROW, CIRCLE, NONE, TAIL, Marks, marks_of
-from causal_rl.graphs.names import column_of, list_names, name_difference, read_names
+from causal_rl.graphs.named_graph import NamedGraph
+from causal_rl.graphs.names import list_names, name_difference, read_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +31,7 @@ VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
-class PartialGraph:
+class PartialGraph(NamedGraph):
     """A CPDAG or a PAG: variables joined by edges with a mark at each end.
 
     ``marks[i, j]`` is the mark at j's end of the edge between i and j: 0 no edge, 1 tail, 2
@@ -99,26 +98,10 @@ class PartialGraph:
             }
         )
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Copies and unpickled arrays come back writable.
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-            object.__setattr__(self, name, value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PartialGraph):
-            return NotImplemented
-        return self._structure() == other._structure()
-
-    def __hash__(self) -> int:
-        return hash(self._structure())
-
     def __repr__(self) -> str:
-        names = ", ".join(self.names[:8]) + (", ..." if self.n > 8 else "")
         total = int(np.triu(self.skeleton).sum())
         return (
-            f"PartialGraph({self.n} variables: {names}; {total} edges, "
+            f"PartialGraph({self.n} variables: {self._first_names()}; {total} edges, "
             f"{int(self.directed.sum())} of them directed)"
         )
 
@@ -204,29 +187,7 @@ class PartialGraph:
         fields = serialization.read_fields(data, (FORMAT, VERSION), needed=needed, known=known)
         return cls(**fields)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PartialGraph:
-        """Read a graph that `save` wrote.
-
-        Args:
-            path: a JSON file.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is not JSON or not a valid graph; the message names the file.
-        """
-        data = read_json(path)
-        try:
-            return cls.from_dict(data)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} holds no valid graph: {error}") from error
-
     # ---------------------------------------------------------------- structure
-
-    @property
-    def n(self) -> int:
-        """Number of variables."""
-        return len(self.names)
 
     @property
     def skeleton(self) -> BoolMatrix:
@@ -282,17 +243,6 @@ class PartialGraph:
             symbol = f"{_LEFT[int(self.marks[b, a])]}-{_RIGHT[int(self.marks[a, b])]}"
             listed.append((self.names[a], symbol, self.names[b]))
         return listed
-
-    def index(self, name: str) -> int:
-        """Return the column of a variable.
-
-        Args:
-            name: one of ``names``.
-
-        Raises:
-            ValueError: no such variable; the nearest names are offered.
-        """
-        return column_of(name, self.names)
 
     def permute(self, names: Iterable[str]) -> PartialGraph:
         """Put the variables into another order.
@@ -447,11 +397,7 @@ class PartialGraph:
         """The truth in the order of this graph."""
         if not isinstance(truth, PartialGraph):
             raise TypeError(f"truth must be a PartialGraph, got {type(truth).__name__}")
-        if set(truth.names) != set(self.names):
-            raise ValueError(
-                "truth must have the names of the graph; "
-                + name_difference(truth.names, self.names)
-            )
+        self._check_names_of(truth)
         return truth.permute(self.names)
 
     def to_dict(self) -> dict[str, Any]:
@@ -463,17 +409,6 @@ class PartialGraph:
             "kinds": list(self.kinds),
             "marks": self.marks.tolist(),
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file that `load` reads; a killed write leaves the old file as it was.
-
-        Args:
-            path: where to; its folder must exist.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        serialization.write_json(self.to_dict(), path)
 
 
 _RANK = {TAIL: 0, CIRCLE: 1, ARROW: 2}

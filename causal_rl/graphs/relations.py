@@ -9,29 +9,23 @@ import numpy as np
 
 from causal_rl.graphs.acyclicity import find_cycle, topological_order
 from causal_rl.graphs.adjacency import BoolMatrix
-from causal_rl.graphs.names import column_of, list_names
+from causal_rl.graphs.named_graph import NamedGraph
+from causal_rl.graphs.names import list_names
 from causal_rl.graphs.structure import Block
 
 Scope = Literal["summary", "contemporaneous", "lagged"]
 
 
-class GraphRelations:
+class GraphRelations(NamedGraph):
     """What follows from two blocks over named variables; `CausalGraph` holds them.
 
     Attributes:
         contemporaneous: (n, n) bool, edges inside one step.
         lagged: (n, n) bool, edges from step t to t+1.
-        names: n distinct names.
     """
 
     contemporaneous: BoolMatrix
     lagged: BoolMatrix
-    names: tuple[str, ...]
-
-    @property
-    def n(self) -> int:
-        """Number of variables."""
-        return len(self.names)
 
     @property
     def summary(self) -> BoolMatrix:
@@ -54,17 +48,6 @@ class GraphRelations:
             for block, matrix in blocks
             for i, j in np.argwhere(matrix)
         ]
-
-    def index(self, name: str) -> int:
-        """Return the column of a variable.
-
-        Args:
-            name: one of ``names``.
-
-        Raises:
-            ValueError: no such variable; the nearest names are offered.
-        """
-        return column_of(name, self.names)
 
     def indices(self, names: Iterable[str]) -> list[int]:
         """Return the columns of several variables, in the order asked.

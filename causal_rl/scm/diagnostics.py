@@ -175,13 +175,7 @@ def perturbation_graph(
     if scm.reward is not None:
         now[:n, n] = _moves(scm.reward_value(previous, moved_current), n)
         lag[:n, n] = _moves(scm.reward_value(moved_previous, current), n)
-    reward = () if scm.reward is None else (scm.reward,)
-    return CausalGraph(
-        contemporaneous=now,
-        lagged=lag,
-        names=(*scm.names, *(v.name for v in reward)),
-        kinds=(*scm.kinds, *(v.kind for v in reward)),
-    )
+    return _with_reward(scm, now, lag)
 
 
 def perturbation_one_step(
@@ -221,9 +215,14 @@ def perturbation_one_step(
         lag[:n, j] = _moves(after[:, j], n)
     if scm.reward is not None:
         lag[:n, n] = _moves(scm.reward_value(moved, after), n)
+    return _with_reward(scm, np.zeros_like(lag), lag)
+
+
+def _with_reward(scm: DynamicSCM, now: BoolArray, lag: BoolArray) -> CausalGraph:
+    """The graph over the columns, and the reward as last node if there is one."""
     reward = () if scm.reward is None else (scm.reward,)
     return CausalGraph(
-        contemporaneous=np.zeros_like(lag),
+        contemporaneous=now,
         lagged=lag,
         names=(*scm.names, *(v.name for v in reward)),
         kinds=(*scm.kinds, *(v.kind for v in reward)),

@@ -447,24 +447,28 @@ _NoiseGroup = tuple[Noise, _Rows, _Rows, FloatArray]
 
 def _noise_groups(columns: Sequence[Variable], drawn: Sequence[int]) -> list[_NoiseGroup]:
     """Columns whose noises differ in scale alone: one call of `ppf` serves them all."""
-    groups: list[tuple[Noise, list[int], list[int], list[float]]] = []
-    for source, i in enumerate(drawn):
-        unit, factor = columns[i].noise.unscaled
-        for noise, sources, rows, factors in groups:
-            if noise is unit or (type(noise) is type(unit) and noise == unit):
-                sources.append(source)
-                rows.append(i)
-                factors.append(factor)
-                break
-        else:
-            groups.append((unit, [source], [i], [factor]))
     return [
-        (noise, _as_slice(sources), _as_slice(rows), np.array(factors)[:, None])
-        for noise, sources, rows, factors in groups
+        (noise, as_slice(places), as_slice([drawn[k] for k in places]), np.array(factors)[:, None])
+        for noise, places, factors in noise_groups([columns[i].noise for i in drawn])
     ]
 
 
-def _as_slice(rows: list[int]) -> slice | list[int]:
+def noise_groups(noises: Sequence[Noise]) -> list[tuple[Noise, list[int], list[float]]]:
+    """Noises that differ in scale alone: the one of scale 1, their places and their scales."""
+    groups: list[tuple[Noise, list[int], list[float]]] = []
+    for place, noise in enumerate(noises):
+        unit, factor = noise.unscaled
+        for known, places, factors in groups:
+            if known is unit or (type(known) is type(unit) and known == unit):
+                places.append(place)
+                factors.append(factor)
+                break
+        else:
+            groups.append((unit, [place], [factor]))
+    return groups
+
+
+def as_slice(rows: list[int]) -> slice | list[int]:
     """Ascending rows as a slice where they have no gap: it costs no copy."""
     first, last = rows[0], rows[-1] + 1
     return slice(first, last) if rows == list(range(first, last)) else rows

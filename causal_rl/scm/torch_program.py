@@ -17,6 +17,7 @@ from causal_rl.scm.arguments import FloatArray
 from causal_rl.scm.dynamic import DynamicSCM
 from causal_rl.scm.mechanisms import Constant
 from causal_rl.scm.noise import Noise
+from causal_rl.scm.program import as_slice, noise_groups
 from causal_rl.scm.torch_layers import TorchLayer, chunks, squashed_form
 from causal_rl.scm.torch_mechanisms import TorchMechanism, to_torch
 from causal_rl.scm.torch_noise import TorchQuantile, noise_to_torch, uniform_at_torch
@@ -281,31 +282,21 @@ class TorchProgram:
 
     def _noise_groups(self) -> list[tuple[TorchQuantile, slice | Tensor, Tensor]]:
         """Columns whose noises differ in scale alone: one call of the quantile serves them all."""
-        groups: list[tuple[Noise, list[int], list[float]]] = []
-        for i, variable in enumerate(self.scm.variables[: self.n]):
-            unit, factor = variable.noise.unscaled
-            for noise, rows, factors in groups:
-                if type(noise) is type(unit) and noise == unit:
-                    rows.append(i)
-                    factors.append(factor)
-                    break
-            else:
-                groups.append((unit, [i], [factor]))
         return [
             (
                 self._quantile(noise, rows[0]),
                 self._places(rows),
                 torch.tensor(factors, dtype=torch.float64, device=self.device)[:, None],
             )
-            for noise, rows, factors in groups
+            for noise, rows, factors in noise_groups(
+                [variable.noise for variable in self.scm.variables[: self.n]]
+            )
         ]
 
     def _places(self, rows: list[int]) -> slice | Tensor:
         """Ascending rows as a slice where they have no gap: it costs no copy."""
-        first, last = rows[0], rows[-1] + 1
-        if rows == list(range(first, last)):
-            return slice(first, last)
-        return torch.tensor(rows, device=self.device)
+        places = as_slice(rows)
+        return places if isinstance(places, slice) else torch.tensor(places, device=self.device)
 
     def _quantile(self, noise: Noise, i: int) -> TorchQuantile:
         try:

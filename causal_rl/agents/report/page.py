@@ -21,7 +21,7 @@ from causal_rl.agents.report.evidence import EdgeEvidence
 from causal_rl.agents.report.graph_svg import graph_svg
 from causal_rl.agents.report.run_record import RunRecord
 from causal_rl.agents.reporting import number_text, plot_learning_curve
-from causal_rl.graphs.layout import COLOURS, Arrow, causal_order, statuses
+from causal_rl.graphs.layout import COLOURS, causal_order, edge_arrows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,12 +105,7 @@ def _graphs(run: RunRecord, evidence: Sequence[EdgeEvidence]) -> str:
         (truth, None, "Truth"),
         (graph, truth, "Learned; point at an edge, or click to hold it"),
     ):
-        arrows = [
-            Arrow(i, j, status, lagged)
-            for lagged in (False, True)
-            for i, j, status in statuses(shown, reference, lagged)
-        ]
-        svg = graph_svg(shown, arrows, order, keys)
+        svg = graph_svg(shown, edge_arrows(shown, reference), order, keys)
         figures.append(f"<figure><figcaption>{caption}</figcaption>{svg}</figure>")
     styles = [("#222222", "solid", "inside the step"), ("#222222", "dotted", "from t to t+1")]
     styles += [(COLOURS[s], "solid", s) for s in ("extra", "reversed")]

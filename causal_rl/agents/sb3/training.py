@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from causal_rl.agents.config import SB3_ALGORITHMS, AlgoName, SB3Name, TrainConfig
 from causal_rl.agents.evaluation import Controller, evaluate, measure_yardsticks
 from causal_rl.agents.fixed_graph import fixed_graph
-from causal_rl.agents.inspection import AgentEvaluation, bootstrap_interval
+from causal_rl.agents.inspection import AgentEvaluation, evaluate_in_shift
 from causal_rl.agents.progress import Progress, Show, progress_display
 from causal_rl.agents.reporting import (
     graph_rows,
@@ -300,16 +300,7 @@ def evaluate_sb3_agent(
         ValueError: as `load_sb3_agent`, or a shift that the world has not.
     """
     _, spec, config, controller = load_sb3_agent(folder, device=device)
-    world = spec if shift is None else spec.shifted(shift)
-    count = config.final_episodes if episodes is None else episodes
-    seed = config.seed * 1_000_000 + FINAL_SEED_OFFSET
-    returns = evaluate(world, controller, episodes=count, seed=seed)
-    return AgentEvaluation(
-        shift=shift,
-        returns=returns,
-        interval=bootstrap_interval(returns, np.random.default_rng(config.seed)),
-        yardsticks=measure_yardsticks(world, episodes=count, seed=seed),
-    )
+    return evaluate_in_shift(controller, spec, config, shift, episodes)
 
 
 class _RunWatch(BaseCallback):
@@ -417,11 +408,7 @@ def _finish(
         "env_steps": watch.progress.env_steps,
         "seconds": round(time.perf_counter() - started, 2),
         "return_mean": mean,
-        "return_random": yardsticks.random,
-        "return_noop": yardsticks.noop,
-        "return_oracle": yardsticks.oracle,
-        "return_normalised": yardsticks.normalise(mean),
-        "oracle_horizon": yardsticks.oracle_horizon,
+        **yardsticks.beside(mean),
         **rows["learned"],
         "baselines": {name: row for name, row in rows.items() if name != "learned"},
     }

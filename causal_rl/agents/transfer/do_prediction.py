@@ -14,7 +14,7 @@ from torch.nn import functional
 from causal_rl.agents.transfer.mechanism_evidence import MechanismEvidence
 from causal_rl.agents.transfer.questions import NODE_FEATURES, DoBatch, do_batch
 from causal_rl.attention import CausalAttention, PreparedMask, attention_mask
-from causal_rl.files import atomic_open, read_torch
+from causal_rl.files import atomic_open, read_payload
 
 Method = Literal["ecam", "attention", "adjacency"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -197,14 +197,14 @@ class DoPredictor(nn.Module):
         Raises:
             ValueError: there is no such file, or it is none of `save`.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"path must be a saved predictor, got {str(path)!r}, which is no file")
-        try:
-            payload = read_torch(path)
-        except OSError as error:
-            raise ValueError(f"path {str(path)!r} is no readable predictor file") from error
-        if not isinstance(payload, dict) or payload.get("format") != _FORMAT:
-            raise ValueError(f"path {str(path)!r} is no predictor of this program ({_FORMAT})")
+        shown = repr(str(path))
+        payload = read_payload(
+            path,
+            _FORMAT,
+            missing=f"path must be a saved predictor, got {shown}, which is no file",
+            unreadable=f"path {shown} is no readable predictor file",
+            foreign=f"path {shown} is no predictor of this program ({_FORMAT})",
+        )
         predictor = cls(payload["method"], **payload["sizes"])
         predictor.load_state_dict(payload["weights"])
         return predictor.eval()

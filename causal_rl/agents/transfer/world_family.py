@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery import Transitions
 from causal_rl.envs.worlds.control import Inertia
+from causal_rl.envs.worlds.options import check_integer
 from causal_rl.graphs import topological_order
 from causal_rl.scm import (
     MECHANISMS,
@@ -325,10 +326,7 @@ def _generator(stream: int, n: int, seed: int) -> np.random.Generator:
 
 
 def _index(name: str, value: int, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+    check_integer(name, value, least)
     return int(value)
 
 
