@@ -187,7 +187,7 @@ def test_the_checkpoint_is_read_once(finished: Path, monkeypatch: pytest.MonkeyP
         read.append(path)
         return read_torch(path)
 
-    monkeypatch.setattr("causal_rl.agents.checkpoint.read_torch", counted)
+    monkeypatch.setattr("causal_rl.files.read_torch", counted)
     record = read_run(finished)
     assert read == [finished / "checkpoint.pt"]
     assert record.history[-1]["env_steps"] == record.summary["env_steps"]
