@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,14 @@ class Scalar(Garden):
             "an observation is float32, not float64",
         ),
         (NoInfo, "test_gymnasium_accepts_it", "Gymnasium's checker says: .*not a tuple"),
-        (NoInfo, "test_stable_baselines3_accepts_it", "Stable-Baselines3's checker says: .*reset"),
+        pytest.param(
+            NoInfo,
+            "test_stable_baselines3_accepts_it",
+            "Stable-Baselines3's checker says: .*reset",
+            marks=pytest.mark.skipif(
+                find_spec("stable_baselines3") is None, reason="needs the extra 'sb3'"
+            ),
+        ),
         (WrongLog, "test_info_tells_what_was_done", r"info\['do_value'\] at .* in the actions"),
         (
             NoLog,
