@@ -19,6 +19,7 @@ from tests.documentation_pages import (
     sections,
 )
 
+fill_pages = load_script("fill_pages")
 # Read here: a page on learners of one's own registers one while the tests run.
 LEARNERS, ESTIMATORS = list_learners(), list_estimators()
 NAMES = [("learners", name) for name in LEARNERS] + [("estimators", name) for name in ESTIMATORS]
@@ -80,8 +81,8 @@ def test_measured_figures_are_those_of_the_results(folder: str, name: str) -> No
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_tables_of_estimators_are_those_of_the_results(name: str) -> None:
     page = _page("estimators", name)
-    filled = load_script("fill_pages").filled(page)
-    assert filled == page.read_text(encoding="utf-8"), "run: python scripts/fill_pages.py"
+    text = page.read_text(encoding="utf-8")
+    assert fill_pages.filled(page) == text, "run: python scripts/fill_pages.py"
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from causal_rl.benchmarks.cells import Row, Value
-from causal_rl.benchmarks.statistics import Estimate, estimate
+from causal_rl.benchmarks.statistics import estimate
 
 BETTER, WORSE, EVEN = "better", "worse", "even"
 
@@ -96,19 +96,18 @@ def stand(contest: Contest, rows: Sequence[Row]) -> Standing | None:
     Returns:
         How it went; None where our contender has no figure in these rows.
     """
-    mean = _mean(contest.ours, rows)
-    if mean is None:
+    mine = _values(contest.ours, rows)
+    if not mine:
         return None
-    found = [(entry, each) for entry in contest.others if (each := _mean(entry, rows)) is not None]
+    found = [(entry, values) for entry in contest.others if (values := _values(entry, rows))]
     claimed = contest.claimed or "-"
-    ours = f"{contest.ours.label} {mean}"
+    ours = f"{contest.ours.label} {estimate(mine)}"
     if not found:
         return Standing(contest.asks, ours, "-", claimed, "-")
     sign = 1.0 if contest.less else -1.0
-    best, value = min(found, key=lambda pair: sign * pair[1].value)
-    return Standing(
-        contest.asks, ours, f"{best.label} {value}", claimed, _verdict(contest, best, rows, sign)
-    )
+    best, values = min(found, key=lambda pair: sign * float(np.mean(pair[1])))
+    told = f"{best.label} {estimate(values)}"
+    return Standing(contest.asks, ours, told, claimed, _verdict(contest, best, rows, sign))
 
 
 def _verdict(contest: Contest, other: Entry, rows: Sequence[Row], sign: float) -> str:
@@ -121,9 +120,8 @@ def _verdict(contest: Contest, other: Entry, rows: Sequence[Row], sign: float) -
     return BETTER if found.high < 0 else WORSE if found.low > 0 else EVEN
 
 
-def _mean(entry: Entry, rows: Sequence[Row]) -> Estimate | None:
-    values = [value for _, value in _numbers(entry, rows)]
-    return estimate(values) if values else None
+def _values(entry: Entry, rows: Sequence[Row]) -> list[float]:
+    return [value for _, value in _numbers(entry, rows)]
 
 
 def _figures(

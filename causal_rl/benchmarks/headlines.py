@@ -27,17 +27,6 @@ _EXPLAINERS = ("attention", "random", "occlusion", "attention-subsets")
 _PAPER_ECAM = "ECAM {}"
 
 
-def _contest(
-    asks: str,
-    entries: tuple[Entry, Sequence[Entry]],
-    *,
-    less: bool = True,
-    by: Sequence[str] = ("seed",),
-    claimed: str = "",
-) -> Contest:
-    return Contest(asks, *entries, less=less, by=by, claimed=claimed)
-
-
 def _table1() -> list[Contest]:
     made = []
     for structure, shd, f1 in (("er", "6.2", ".81"), ("sf", "8.1", ".77")):
@@ -57,14 +46,12 @@ def _table1() -> list[Contest]:
             )  # fmt: skip
             asks = f"{name} of a graph of 10 variables, MLP, {structure.upper()}, standardised"
             made.append(
-                _contest(
-                    asks, (ours, [*others, *blind]), less=less, claimed=_PAPER_ECAM.format(paper)
-                )
+                Contest(asks, ours, [*others, *blind], less=less, claimed=_PAPER_ECAM.format(paper))
             )
     pairs = by_method(
         "accuracy", "evidence-ranks", ("igci", "reci"), structure="tuebingen", mechanism="pairs"
     )
-    made.append(_contest("Tübingen pairs: weighted share of right directions", pairs, less=False))
+    made.append(Contest("Tübingen pairs: weighted share of right directions", *pairs, less=False))
     sachs = by_method(
         "shd", "interventional", _OTHER_LEARNERS, structure="sachs", mechanism="targets hidden"
     )
@@ -72,7 +59,7 @@ def _table1() -> list[Contest]:
         "interventional", "shd",
         {"structure": "sachs", "mechanism": "targets known", "method": "interventional"},
     )  # fmt: skip
-    return [*made, _contest("Sachs: SHD, 17 true edges", (known, sachs[1]))]
+    return [*made, Contest("Sachs: SHD, 17 true edges", known, sachs[1])]
 
 
 def _table2_left() -> list[Contest]:
@@ -91,12 +78,12 @@ def _table2_left() -> list[Contest]:
             others = [entry(name, metric, data=data, knows="columns") for name in _OTHER_EFFECTS]
             asks = f"{what} where roles are not told, {data.upper()} graphs"
             made.append(
-                _contest(asks, (ours, others), claimed=_PAPER_ECAM.format(paper) if paper else "")
+                Contest(asks, ours, others, claimed=_PAPER_ECAM.format(paper) if paper else "")
             )
     for data, what in (("ihdp", "IHDP 1-20"), ("acic2016", "ACIC 2016, 1-5")):
         for real in ("gaussian-process", "ecam"):
             entries = [entry(name, "pehe", data=data) for name in (real, *_OTHER_EFFECTS)]
-            made.append(_contest(f"{what}, out of sample: root PEHE", (entries[0], entries[1:])))
+            made.append(Contest(f"{what}, out of sample: root PEHE", entries[0], entries[1:]))
     return made
 
 
@@ -104,15 +91,15 @@ def _agents() -> list[Contest]:
     made = []
     for world in ("chain-scm", "er-scm", "proxy-chain-scm", "cues-scm"):
         entries = by_method("return_normalised", "planner", ("sb3-ppo",), world=world)
-        made.append(_contest(f"{world}: normalised return, planner", entries, less=False))
+        made.append(Contest(f"{world}: normalised return, planner", *entries, less=False))
         entries = by_method(
             "return_normalised", "ecam", ("sb3-ppo", "attention", "mlp"), world=world
         )
-        made.append(_contest(f"{world}: the same, Algorithm 5", entries, less=False))
+        made.append(Contest(f"{world}: the same, Algorithm 5", *entries, less=False))
     flipped = by_method("normalised_flip", "ecam", ("sb3-ppo", "attention", "mlp"))
     made.append(
-        _contest(
-            "worlds with cues: normalised return when the cues turn round", flipped, less=False,
+        Contest(
+            "worlds with cues: normalised return when the cues turn round", *flipped, less=False,
             by=("world", "seed"),
         )
     )  # fmt: skip
@@ -129,7 +116,7 @@ def _table2_right() -> list[Contest]:
         asks: str, task: str, split: str, claimed: str = "", metric: str = "accuracy"
     ) -> Contest:
         entries = by_method(metric, "ecam-learned", everyone, task=task, split=split)
-        return _contest(f"{asks}: accuracy", entries, less=False, claimed=claimed)
+        return Contest(f"{asks}: accuracy", *entries, less=False, claimed=claimed)
 
     return [
         accuracy("CLUTRR, mean of k = 4 .. 10", "clutrr", "089907f8", _PAPER_ECAM.format(".729")),
@@ -152,19 +139,19 @@ def _table3() -> list[Contest]:
     full, none = "full ECAM", "no graph learning"
     beside = f"{_PAPER_ECAM}, without {{}}"
     return [
-        _contest(
+        Contest(
             "SHD, with and without graph learning",
-            by_method("shd", full, (none,), "row", column="shd"),
+            *by_method("shd", full, (none,), "row", column="shd"),
             claimed=beside.format("6.2", "12.1"),
         ),
-        _contest(
+        Contest(
             "PEHE², with and without graph learning",
-            by_metric("{}: pehe squared", full, (none,), column="pehe"),
+            *by_metric("{}: pehe squared", full, (none,), column="pehe"),
             claimed=beside.format(".24", ".39"),
         ),
-        _contest(
+        Contest(
             "CLUTRR accuracy, with and without graph learning",
-            by_method("accuracy", full, (none,), "row", column="clutrr"), less=False,
+            *by_method("accuracy", full, (none,), "row", column="clutrr"), less=False,
             claimed=beside.format(".729", ".641"),
         ),
     ]  # fmt: skip
@@ -177,9 +164,9 @@ def _figure2() -> list[Contest]:
         "dragonnet",
     )  # fmt: skip
     return [
-        _contest(
+        Contest(
             f"counterfactuals where graph and roles are not told: {what}",
-            by_metric(f"{metric} {{}}", "encoder, learned graph", others),
+            *by_metric(f"{metric} {{}}", "encoder, learned graph", others),
             by=("structure", "seed"),
         )
         for metric, what in (("rmse", "RMSE"), ("regret", "policy regret"))
@@ -193,17 +180,17 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
     "table3": _table3(),
     "figure2": _figure2(),
     "ecam-overhead": [
-        _contest(
+        Contest(
             f"{host}, 256 tokens, forward: milliseconds with a graph, and without the plug-in",
-            by_metric("milliseconds_{}", "hard", ("sdpa",), host=host, **{"pass": "forward"}),
+            *by_metric("milliseconds_{}", "hard", ("sdpa",), host=host, **{"pass": "forward"}),
             by=("batch", "repeat"),
         )
         for host in ("bert", "vit", "gpt2", "llama")
     ],
     "known-interventions": [
-        _contest(
+        Contest(
             f"{what}, 20 variables, 20,000 rows, MLP, every variable set in turn",
-            by_method(
+            *by_method(
                 metric,
                 "interventional",
                 others,
@@ -219,9 +206,9 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "graph-recovery": [
-        _contest(
+        Contest(
             f"er-scm, {mechanism}: SHD from 5,000 transitions",
-            by_method(
+            *by_method(
                 "shd_contemporaneous",
                 "interventional",
                 ("notears", "dagma", "empty", "full", "random"),
@@ -232,9 +219,9 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         for mechanism in ("linear", "tanh", "mlp")
     ],
     "world-recovery": [
-        _contest(
+        Contest(
             "all 29 worlds: SHD from 5,000 transitions",
-            by_method(
+            *by_method(
                 "shd_contemporaneous",
                 "interventional",
                 ("notears", "dagma", "empty", "full", "random"),
@@ -244,49 +231,49 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "amortised": [
-        _contest(
+        Contest(
             f"{regime}: SHD, 10 variables, 1,000 rows",
-            by_method("shd", "amortised", ("pc", "empty"), regime=regime, variables=10, rows=1_000),
+            *by_method(
+                "shd", "amortised", ("pc", "empty"), regime=regime, variables=10, rows=1_000
+            ),
         )
         for regime in ("observational", "interventional")
     ],
     "abcd": [
-        _contest(
+        Contest(
             f"{world}: skeleton F1 of the mended reading",
-            by_metric("f1_{}", "mended", ("pc", "fci", "complete", "empty"), world=world),
+            *by_metric("f1_{}", "mended", ("pc", "fci", "complete", "empty"), world=world),
             less=False,
         )
         for world in ("rows linear", "rows mlp", "sessions")
     ],
     "cleann": [
-        _contest(
+        Contest(
             "size of explanations, all items where none is found",
-            by_metric("cost_{}", "cleann-mended", _EXPLAINERS),
+            *by_metric("cost_{}", "cleann-mended", _EXPLAINERS),
         ),
-        _contest("rank of the replacement", by_metric("rank_{}", "cleann-mended", _EXPLAINERS)),
+        Contest("rank of the replacement", *by_metric("rank_{}", "cleann-mended", _EXPLAINERS)),
     ],
     "cina": [
-        _contest(
+        Contest(
             f"error of the ATE on unseen data sets, {what}",
-            by_method(f"error_{family}", "cina-zs", ("difference", "ipw", "t-ols", "aipw")),
+            *by_method(f"error_{family}", "cina-zs", ("difference", "ipw", "t-ols", "aipw")),
         )
         for family, what in (("same", "family trained on"), ("confounded", "twice the confounding"))
     ],
     "counterfactual-speed": [
-        _contest(
+        Contest(
             f"microseconds of a counterfactual of {batch:,} row{'s' * (batch > 1)}, {mechanism}",
-            (
-                Entry("causal_rl", "microseconds", {"batch": batch, "mechanism": mechanism}),
-                [Entry("dowhy.gcm", "gcm_microseconds", {"batch": batch, "mechanism": mechanism})],
-            ),
+            Entry("causal_rl", "microseconds", {"batch": batch, "mechanism": mechanism}),
+            [Entry("dowhy.gcm", "gcm_microseconds", {"batch": batch, "mechanism": mechanism})],
         )
         for batch, mechanism in product((1, 2_000), ("linear", "smooth"))
     ],
     "agents": _agents(),
     "agent-chain": [
-        _contest(
+        Contest(
             "chain-scm, linear: SHD with interventions, and without",
-            by_method(
+            *by_method(
                 "shd_contemporaneous",
                 "random interventions",
                 ("no interventions",),
@@ -297,44 +284,40 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "agent-proxy": [
-        _contest(
+        Contest(
             "proxy-chain-scm: normalised return when the proxies turn round",
-            by_method("normalised_flip", "ecam", ("mlp", "attention"), "encoder"),
+            *by_method("normalised_flip", "ecam", ("mlp", "attention"), "encoder"),
             less=False,
         )
     ],
     "encoders": [
-        _contest(
+        Contest(
             f"proxy-chain-scm: normalised return {what}, learned graph",
-            (
-                Entry("ecam", metric, {"encoder": "ecam", "graph": "learned"}),
-                [Entry(n, metric, {"encoder": n, "graph": "full"}) for n in ("attention", "mlp")],
-            ),
+            Entry("ecam", metric, {"encoder": "ecam", "graph": "learned"}),
+            [Entry(n, metric, {"encoder": n, "graph": "full"}) for n in ("attention", "mlp")],
             less=False,
         )
         for metric, what in (("normalised_train", "as trained"), ("normalised_flip", "under flip"))
     ],
     "counterfactual-data": [
-        _contest(
+        Contest(
             "three worlds: normalised return with counterfactual data",
-            by_method("return_normalised", "3 stored", ("none", "4 x the passes")),
+            *by_method("return_normalised", "3 stored", ("none", "4 x the passes")),
             less=False,
             by=("world", "seed"),
         )
     ],
     "planner-chain": [
-        _contest(
+        Contest(
             "chain-scm: interactions to a normalised return of .90",
-            (
-                Entry("planner", "interactions_to_mark", {"agent": "planner", "variant": "random"}),
-                [Entry("PPO", "interactions_to_mark", {"agent": "ppo", "variant": "from nothing"})],
-            ),
+            Entry("planner", "interactions_to_mark", {"agent": "planner", "variant": "random"}),
+            [Entry("PPO", "interactions_to_mark", {"agent": "ppo", "variant": "from nothing"})],
         )
     ],
     "unseen-graphs": [
-        _contest(
+        Contest(
             f"tanh worlds of {n} variables, 500 transitions: R² of do-predictions",
-            by_method(
+            *by_method(
                 f"r2_n{n}_learned_500",
                 "ecam",
                 ("attention", "adjacency", "fitted-linear", "fitted-curve"),
@@ -345,23 +328,21 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         for n in (6, 12)
     ],
     "mechanism-shift": [
-        _contest(
+        Contest(
             "normalised return 64 transitions after a changed mechanism is named",
-            (
-                Entry("one mechanism relearned", "return_after", {}),
-                [
-                    Entry("dense model refitted", "dense_return", {}),
-                    Entry("all edges of the order refitted", "full_return", {}),
-                ],
-            ),
+            Entry("one mechanism relearned", "return_after", {}),
+            [
+                Entry("dense model refitted", "dense_return", {}),
+                Entry("all edges of the order refitted", "full_return", {}),
+            ],
             less=False,
             by=("world", "change", "seed"),
         )
     ],
     "bridges": [
-        _contest(
+        Contest(
             f"{world}: normalised return at 24,000 steps",
-            by_method(
+            *by_method(
                 "return_normalised",
                 "own",
                 ("sb3-ppo", "tianshou-ppo", "tianshou-sac"),
@@ -373,9 +354,9 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         for world in ("chain-scm", "proxy-chain-scm", "er-scm")
     ],
     "attention": [
-        _contest(
+        Contest(
             "microseconds forward and backward, batch 256, 10 variables",
-            by_metric(
+            *by_metric(
                 "microseconds_{}",
                 "hard_prepared",
                 ("sdpa", "torch_mha"),
@@ -387,9 +368,9 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "env-speed": [
-        _contest(
+        Contest(
             "chain-scm, tanh, 1,024 environments: microseconds a step",
-            by_metric(
+            *by_metric(
                 "microseconds_{}",
                 "vector",
                 ("kernel",),
@@ -400,16 +381,16 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
             ),
             by=("repeat",),
         ),
-        _contest(
+        Contest(
             "one environment: microseconds a step",
-            by_metric("microseconds_{}", "scalar", ("playground",), part="playground"),
+            *by_metric("microseconds_{}", "scalar", ("playground",), part="playground"),
             by=("repeat",),
         ),
     ],
     "train-speed": [
-        _contest(
+        Contest(
             "environment steps a second, 128 environments, one thread",
-            by_metric(
+            *by_metric(
                 "rate_{}", "own", ("sb3-ppo", "tianshou-ppo"), part="speed", threads=1, num_envs=128
             ),
             less=False,
@@ -417,9 +398,9 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "theorem-4": [
-        _contest(
+        Contest(
             "error of E[Y | do(X2)], share of the floor of regressions",
-            by_metric(
+            *by_metric(
                 "of_floor_{}",
                 "ecam",
                 ("regression", "attention", "attention-adjusted", "attention-do-data"),
@@ -428,9 +409,10 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "theorem-5": [
-        _contest(
+        Contest(
             f"exponent of {factor} in the rows needed, {part}",
-            (Entry("PC", f"exponent_{part}", {}), ()),
+            Entry("PC", f"exponent_{part}", {}),
+            (),
             claimed=f"rows grow like {formula}",
         )
         for part, factor, formula in (
@@ -440,16 +422,16 @@ HEADLINES: Mapping[str, Sequence[Contest]] = {
         )
     ],
     "theorem-6": [
-        _contest(
+        Contest(
             "slope of the gradient's norm, rate t^-0.8",
-            by_metric("slope_{}", "power 0.8", ("constant", "power 2")),
+            *by_metric("slope_{}", "power 0.8", ("constant", "power 2")),
             claimed="falls under Robbins-Monro rates",
         )
     ],
     "theorem-7": [
-        _contest(
+        Contest(
             "share of draws with the true class, 10 variables, 10^12 rows",
-            by_method("exact_last", "vanishing", ("fixed",), "level", model="er-10"),
+            *by_method("exact_last", "vanishing", ("fixed",), "level", model="er-10"),
             less=False,
             claimed="1",
         )
