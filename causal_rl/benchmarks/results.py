@@ -33,7 +33,7 @@ from causal_rl.benchmarks.report import (
 )
 from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
 from causal_rl.benchmarks.store import ResultStore, to_csv
-from causal_rl.files import atomic_write_text, sole_writer
+from causal_rl.files import atomic_write_text, read_json, sole_writer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -203,7 +203,8 @@ def run_benchmark(
         options = {
             "seeds": seeds, "jobs": jobs, "smoke": smoke, "ray": ray, "only": only, "out": out,
         }  # fmt: skip
-        findings = _write_results(benchmark, folder, cells, results, failures, options)
+        place = _measured_on(folder, computed)
+        findings = _write_results(benchmark, folder, cells, results, failures, options, place)
     if out is None:
         write_index(folder.parent)
     return BenchmarkRun(folder, len(cells), computed, failures, findings)
@@ -255,6 +256,16 @@ def _compute(
     return failures, len(missing) - len(failures)
 
 
+def _measured_on(folder: Path, computed: int) -> dict[str, Any]:
+    """The machine and packages of the figures: where no cell was computed, those of before."""
+    here = {"machine": machine(), "packages": packages()}
+    path = folder / PROVENANCE_FILE
+    if computed or not path.is_file():
+        return here
+    before = read_json(path)
+    return {name: before.get(name, there) for name, there in here.items()}
+
+
 def _write_results(
     benchmark: Benchmark,
     folder: Path,
@@ -262,6 +273,7 @@ def _write_results(
     results: Results,
     failures: Sequence[Mapping[str, object]],
     options: Mapping[str, Any],
+    place: Mapping[str, Any],
 ) -> Findings:
     """Everything but the rows themselves, all computed from the rows."""
     # Here, since they load torch and matplotlib, which a worker need not wait for.
@@ -293,8 +305,7 @@ def _write_results(
         "commits": count_by(results.rows, "commit"),
         **asdict(current_commit()),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "packages": packages(),
+        **place,
         "settings": settings_by_parameter(cells, benchmark.replicate),
         "marks": [asdict(mark) for mark in findings.marks],
     }

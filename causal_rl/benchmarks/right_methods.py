@@ -114,5 +114,6 @@ def draw_splits(
     for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     panels[0].set_ylabel("accuracy")
-    panels[0].legend(fontsize=7, loc="lower left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, ncols=len(labels), loc="outside upper center")
     return figure

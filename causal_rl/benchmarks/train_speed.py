@@ -439,7 +439,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
             begin += share or 0.0
     right.set_yticks(range(2), LOOPS[:2])
     right.set_xlabel("share of the time, one thread")
-    right.legend(fontsize=7)
+    right.legend(fontsize=7, ncols=len(PARTS), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return {"train_speed.png": figure}
 
 

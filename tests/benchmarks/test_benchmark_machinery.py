@@ -146,6 +146,29 @@ def test_summary_averages_over_seeds(fake: Benchmark, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cells_here")
+def test_provenance_is_of_the_machine_that_measured(
+    fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written() -> dict[str, dict[str, object]]:
+        text = (tmp_path / "out" / "provenance.json").read_text()
+        found: dict[str, dict[str, object]] = json.loads(text)
+        return found
+
+    go(fake, tmp_path / "out", seeds=1)
+    before = written()
+    other = {**before["machine"], "cpu": "another"}
+    monkeypatch.setattr("causal_rl.benchmarks.results.machine", lambda: other)
+    monkeypatch.setattr("causal_rl.benchmarks.results.packages", lambda: {"numpy": "0"})
+    # Nothing is measured: only the text is of now.
+    assert go(fake, tmp_path / "out", seeds=1).computed == 0
+    assert written()["machine"] == before["machine"]
+    assert written()["packages"] == before["packages"]
+    assert go(fake, tmp_path / "out", seeds=2).computed == 2
+    assert written()["machine"] == other
+    assert written()["packages"] == {"numpy": "0"}
+
+
+@pytest.mark.usefixtures("cells_here")
 def test_repeating_more_seeds_and_changed_settings(
     fake: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
