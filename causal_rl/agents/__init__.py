@@ -27,7 +27,8 @@ from causal_rl.agents.inspection import (
     load_controller,
 )
 from causal_rl.agents.options import AGENT_CONFIGS, AgentConfig, load_options, parse_options
-from causal_rl.agents.planner import Plan, SCMPlanner
+from causal_rl.agents.oracle_planner import SCMPlanner
+from causal_rl.agents.plan_simulation import Plan
 from causal_rl.agents.planning.config import PlannerConfig
 from causal_rl.agents.policy import ActorCritic, GraphMLP, PolicyOutput, policy_view
 from causal_rl.agents.policy_updates import a2c_update, paper_update, ppo_update

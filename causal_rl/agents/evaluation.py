@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from causal_rl.agents.planner import SCMPlanner
+from causal_rl.agents.oracle_planner import SCMPlanner
 from causal_rl.agents.policy import ActorCritic
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv
 from causal_rl.envs.regimes import TRAIN, RegimeSchedule, RegimeSwitchVector

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causal_rl.agents.planner import Plan
+from causal_rl.agents.plan_simulation import ActionEffects, Plan, PlanningModel, plan_returns
 from causal_rl.agents.planning.learned_model import LearnedSCM
 from causal_rl.agents.planning.learned_noise import noise_points
-from causal_rl.envs import Interventions, SCMEnvSpec
+from causal_rl.envs import Interventions
+from causal_rl.options import check_choice, check_integer
 
 Floats = NDArray[np.float64]
 
@@ -23,41 +24,6 @@ MOST_ACTIONS_TRIED = 512
 # The first look at all plans takes one in so many samples, and leaves so many plans for the second.
 _FIRST_LOOK = 8
 _SECOND_LOOK_PLANS = 8
-# Rows simulated at a time: few enough to stay in cache, many enough to hide NumPy's overhead.
-_CHUNK_ROWS = 6_000
-
-
-class PlanningModel(Protocol):
-    """What a planner needs of a model; `LearnedSCM` and `causal_rl.scm.DynamicSCM` have it."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        ...
-
-    @property
-    def n(self) -> int:
-        """Number of columns."""
-        ...
-
-    def noise_from_uniforms(self, uniforms: Floats, /) -> Floats:
-        """Noise (batch, n) from uniforms (batch, n) in (0, 1)."""
-        ...
-
-    def step(
-        self,
-        previous: ArrayLike,
-        noise: ArrayLike,
-        context: ArrayLike | None = None,
-        do_mask: ArrayLike | None = None,
-        do_value: ArrayLike | None = None,
-    ) -> Floats:
-        """The next state (batch, n)."""
-        ...
-
-    def reward_value(self, previous: ArrayLike, current: ArrayLike) -> Floats:
-        """Expected reward of a step before costs, (batch,)."""
-        ...
 
 
 class ModelPlanner:
@@ -85,6 +51,7 @@ class ModelPlanner:
         seed: of the noise and of CEM.
 
     Raises:
+        TypeError: a whole number that is none.
         ValueError: an option out of its range, costs of another shape, or an intervention on what
             is no variable of the model.
     """
@@ -102,24 +69,19 @@ class ModelPlanner:
         rounds: int = 4,
         seed: int = 0,
     ) -> None:
-        for name, value, least in (
-            ("horizon", horizon, 1),
-            ("population", population, 8),
-            ("rounds", rounds, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-        if search not in ("auto", "exhaustive", "cem"):
-            raise ValueError(f"search must be auto, exhaustive or cem, got {search!r}")
+        check_integer("horizon", horizon, least=1)
+        check_integer("population", population, least=8)
+        check_integer("rounds", rounds, least=1)
+        check_choice("search", search, ("auto", "exhaustive", "cem"))
         self.model, self.horizon = model, horizon
         self.actions = interventions.all_actions()
-        self._mask, self._value, _ = interventions.tables(model.names).decode(self.actions)
+        mask, value, _ = interventions.tables(model.names).decode(self.actions)
         if costs is None:
             costs = model.costs if isinstance(model, LearnedSCM) else np.zeros(model.n)
         table = np.asarray(costs, dtype=np.float64)
         if table.shape != (model.n,) or not np.isfinite(table).all():
             raise ValueError(f"costs must be {model.n} finite numbers, got shape {table.shape}")
-        self._cost = self._mask @ table
+        self._effects = ActionEffects(mask, value, mask @ table)
         self.search = search
         if search == "auto":
             self.search = "cem" if len(self.actions) > MOST_ACTIONS_TRIED else "exhaustive"
@@ -130,20 +92,6 @@ class ModelPlanner:
         held = np.repeat(np.arange(len(self.actions))[:, None], horizon, axis=1)
         once = held * (np.arange(horizon) == 0)
         self._plans = held if horizon == 1 else np.concatenate([held, once[1:]])
-
-    @classmethod
-    def of_world(
-        cls, spec: SCMEnvSpec, *, horizon: int = 1, samples: int = 64, seed: int = 0
-    ) -> ModelPlanner:
-        """A planner in the true model of a world, its costs known: an oracle."""
-        costs = np.zeros(spec.scm.n)
-        for name, cost in zip(
-            spec.interventions.settable, spec.interventions.costs[1:], strict=True
-        ):
-            costs[spec.scm.names.index(name)] = cost
-        return cls(
-            spec.scm, spec.interventions, costs=costs, horizon=horizon, samples=samples, seed=seed
-        )
 
     def plan(self, values: ArrayLike) -> Plan:
         """Choose an action for every state.
@@ -216,24 +164,7 @@ class ModelPlanner:
 
     def _scores(self, states: Floats, plans: NDArray[np.int64], bank: Floats) -> Floats:
         """(batch, plans) mean return of plans (1 or batch, plans, horizon)."""
-        count, samples = plans.shape[1], bank.shape[1]
-        chunk = max(1, _CHUNK_ROWS // (count * samples))
-        parts = []
-        for start in range(0, len(states), chunk):
-            rows = states[start : start + chunk]
-            own = plans if len(plans) == 1 else plans[start : start + chunk]
-            own = np.broadcast_to(own, (len(rows), *plans.shape[1:]))
-            previous = np.repeat(rows, count * samples, axis=0)
-            total = np.zeros(len(previous))
-            for t, noise in enumerate(bank):
-                tiled = np.tile(noise, (len(rows) * count, 1))
-                action = np.repeat(own[..., t].ravel(), samples)
-                mask, value = self._mask[action], self._value[action]
-                current = self.model.step(previous, tiled, None, mask, value)
-                total += self.model.reward_value(previous, current) - self._cost[action]
-                previous = current
-            parts.append(total.reshape(len(rows), count, samples).mean(axis=-1))
-        return np.concatenate(parts) if parts else np.zeros((0, count))
+        return plan_returns(self.model, states, plans, self._effects, bank)
 
 
 def choose_horizon(
@@ -292,12 +223,12 @@ def choose_horizon(
 def _earn(planner: ModelPlanner, begin: Floats, noise: Sequence[Floats]) -> Floats:
     """(batch,) returns of acting by ``planner`` in its own model."""
     state, total = begin, np.zeros(len(begin))
+    effects = planner._effects
     index = {tuple(action): k for k, action in enumerate(planner.actions.tolist())}
     for drawn in noise:
         action = [index[tuple(row)] for row in planner.plan(state).action.tolist()]
-        after = planner.model.step(
-            state, drawn, None, planner._mask[action], planner._value[action]
-        )
-        total += planner.model.reward_value(state, after) - planner._cost[action]
+        mask, value = effects.mask[action], effects.value[action]
+        after = planner.model.step(state, drawn, None, mask, value)
+        total += planner.model.reward_value(state, after) - effects.cost[action]
         state = after
     return total

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from causal_rl.agents.plan_simulation import ActionEffects, Plan, plan_returns
 from causal_rl.envs import SCMEnvSpec
-
-# Rows simulated at a time: few enough to stay in cache, many enough to hide the overhead of NumPy.
-_CHUNK_ROWS = 6_000
-
-
-class Plan(NamedTuple):
-    """What a planner chose.
-
-    Attributes:
-        action: (batch, 2) target and value index.
-        value: (batch,) expected return of it over the planner's horizon.
-    """
-
-    action: NDArray[np.int64]
-    value: NDArray[np.float64]
+from causal_rl.options import check_integer
 
 
 class SCMPlanner:
-    """Model-predictive control by exhaustive search over single interventions.
+    """The oracle: model-predictive control in the true model by exhaustive search.
 
     For every state, every legal action is tried: it is repeated for ``horizon`` steps of the true
     model under a fixed bank of exogenous noise, scrambled Sobol points shared by all actions and
     states, and the action of the highest mean return is taken, once; the next step plans anew.
     (A second look at the best few through sampled next states was measured and gained nothing.)
+
+    Returns are normalised by it, so that what it plans stays as it is; an agent plans by
+    `causal_rl.agents.planning.ModelPlanner`.
 
     Args:
         spec: the world, mechanisms and reward known.
@@ -40,6 +28,7 @@ class SCMPlanner:
         seed: seed of the noise bank.
 
     Raises:
+        TypeError: horizon no integer.
         ValueError: horizon below one, or samples no power of two.
     """
 
@@ -51,14 +40,13 @@ class SCMPlanner:
         samples: int = 32,
         seed: int = 0,
     ) -> None:
-        if horizon < 1:
-            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        check_integer("horizon", horizon, least=1)
         if samples < 1 or samples & (samples - 1):
             raise ValueError(f"samples must be a power of two, got {samples}")
         self.spec = spec
         self.horizon = horizon
         self.actions = spec.interventions.all_actions()
-        self._do_mask, self._do_value, self._cost = spec.action_tables.decode(self.actions)
+        self._effects = ActionEffects(*spec.action_tables.decode(self.actions))
         from scipy.stats import qmc
 
         points = qmc.Sobol(horizon * spec.scm.n, rng=np.random.default_rng(seed)).random(samples)
@@ -67,6 +55,8 @@ class SCMPlanner:
         self._noise = np.stack(
             [spec.scm.noise_from_uniforms(uniform[:, step]) for step in range(horizon)]
         )
+        # (1, actions, horizon): each action held.
+        self._plans = np.arange(len(self.actions))[None, :, None].repeat(horizon, axis=2)
 
     def plan(self, values: NDArray[np.float64]) -> Plan:
         """Choose an action for every state.
@@ -78,25 +68,6 @@ class SCMPlanner:
         Returns:
             Actions and their expected returns.
         """
-        scores = self._scores(values)
+        scores = plan_returns(self.spec.scm, values, self._plans, self._effects, self._noise)
         best = scores.argmax(axis=1)
         return Plan(self.actions[best], scores[np.arange(len(best)), best])
-
-    def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(batch, actions) mean return of repeating each action over the horizon."""
-        count, samples = len(self.actions), self._noise.shape[1]
-        chunk = max(1, _CHUNK_ROWS // (count * samples))
-        parts = []
-        for start in range(0, len(values), chunk):
-            rows = values[start : start + chunk]
-            previous = np.repeat(rows, count * samples, axis=0)
-            action = np.tile(np.repeat(np.arange(count), samples), len(rows))
-            mask, value, cost = self._do_mask[action], self._do_value[action], self._cost[action]
-            total = np.zeros(len(previous))
-            for noise in self._noise:
-                tiled = np.tile(noise, (len(previous) // samples, 1))
-                current = self.spec.scm.step(previous, tiled, None, mask, value)
-                total += self.spec.scm.reward_value(previous, current) - cost
-                previous = current
-            parts.append(total.reshape(len(rows), count, samples).mean(axis=-1))
-        return np.concatenate(parts)

@@ -74,7 +74,7 @@ def test_controllers_meet_the_same_noise():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"horizon": 0}, "horizon must be at least 1"), ({"samples": 3}, "power of two")],
+    [({"horizon": 0}, "horizon is 0; it must be >= 1"), ({"samples": 3}, "power of two")],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
