@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 
 
 def check_number(
-    name: str, value: object, *, least: float, below: float = math.inf, open_end: bool = False
+    name: str,
+    value: object,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+    open_end: bool = False,
 ) -> None:
     """Check a real option.
 
@@ -15,6 +22,7 @@ def check_number(
         name: of the option.
         value: what was given.
         least: smallest allowed value.
+        most: largest allowed value.
         below: the value must be smaller than this.
         open_end: whether ``least`` itself is refused.
 
@@ -22,12 +30,18 @@ def check_number(
         TypeError: not a number.
         ValueError: out of range, or not finite.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value) or value < least or value >= below or (open_end and value == least):
-        start = f"> {least:g}" if open_end else f">= {least:g}"
-        end = "" if below == math.inf else f" and < {below:g}"
-        raise ValueError(f"{name} is {value!r}; it must be finite, {start}{end}")
+    number = float(value)
+    low = number < least or (open_end and number == least)
+    if not math.isfinite(number) or low or number > most or number >= below:
+        bounds = [
+            f"{sign} {bound:g}"
+            for sign, bound in ((">" if open_end else ">=", least), ("<=", most), ("<", below))
+            if math.isfinite(bound)
+        ]
+        rule = ", ".join(["finite", " and ".join(bounds)] if bounds else ["finite"])
+        raise ValueError(f"{name} is {value!r}; it must be {rule}")
 
 
 def check_integer(name: str, value: object, *, least: int) -> None:
@@ -42,7 +56,7 @@ def check_integer(name: str, value: object, *, least: int) -> None:
         TypeError: not an integer.
         ValueError: too small.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     if value < least:
         raise ValueError(f"{name} is {value}; it must be >= {least}")

@@ -179,13 +179,13 @@ def test_bad_families_are_named(arguments: dict[str, object], message: str) -> N
 
 def test_other_bad_input_is_named() -> None:
     scm = chain()
-    with pytest.raises(ValueError, match="n must be at least 2"):
+    with pytest.raises(ValueError, match="n is 1; it must be >= 2"):
         LINEAR.world(1, 0)
-    with pytest.raises(ValueError, match="seed must be at least 0"):
+    with pytest.raises(ValueError, match="seed is -1; it must be >= 0"):
         LINEAR.world(4, -1)
     with pytest.raises(ValueError, match="train must be at least 1"):
         LINEAR.split((4, 0), {4: 1})
-    with pytest.raises(ValueError, match="rows must be at least 1"):
+    with pytest.raises(ValueError, match="rows is 0; it must be >= 1"):
         random_transitions(scm, 0, seed=0)
     with pytest.raises(ValueError, match="samples must be even"):
         ask(scm, 4, seed=0, samples=3)

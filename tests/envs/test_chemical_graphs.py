@@ -174,7 +174,7 @@ def test_what_is_painted_in_a_context_reaches_its_local_descendants(kind: str) -
 def test_bad_labels_are_named() -> None:
     with pytest.raises(ValueError, match="kind must be one of chain, collider"):
         published_label("ring", 4)
-    with pytest.raises(ValueError, match="n must be at least 2"):
+    with pytest.raises(ValueError, match="n is 1; it must be >= 2"):
         published_label("chain", 1)
     with pytest.raises(ValueError, match="names must be 4, got 2"):
         local_graph("full-fork", 4, ["a", "b"])

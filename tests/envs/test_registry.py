@@ -145,10 +145,11 @@ def test_options() -> None:
     assert resolve_spec("er-scm", n=6, density=1.5, mechanism="linear").scm.n == 7
     with pytest.raises(ValueError, match="env 'chain-scm' has no option 'density'; its options"):
         resolve_spec("chain-scm", density=2)
-    with pytest.raises(ValueError, match="n must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="n is 1; it must be >= 2"):
         resolve_spec("chain-scm", n=1)
     with pytest.raises(
-        ValueError, match="mechanism must be one of linear, tanh, mlp, gp, polynomial, got"
+        ValueError,
+        match="mechanism is 'cubic'; it must be one of linear, tanh, mlp, gp, polynomial",
     ):
         gymnasium.make("causal_rl/chain-scm-v0", mechanism="cubic")
     with pytest.raises(ValueError, match="shift 'flip' is unknown to world 'chain-scm'"):

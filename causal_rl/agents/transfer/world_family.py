@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from causal_rl.discovery import Transitions
 from causal_rl.envs.worlds.control import Inertia
-from causal_rl.envs.worlds.options import check_integer
 from causal_rl.graphs import topological_order
+from causal_rl.options import check_integer
 from causal_rl.scm import (
     MECHANISMS,
     DynamicSCM,
@@ -326,7 +326,7 @@ def _generator(stream: int, n: int, seed: int) -> np.random.Generator:
 
 
 def _index(name: str, value: int, least: int = 0) -> int:
-    check_integer(name, value, least)
+    check_integer(name, value, least=least)
     return int(value)
 
 

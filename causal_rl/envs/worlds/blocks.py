@@ -11,7 +11,8 @@ from causal_rl.envs.interventions import Interventions
 from causal_rl.envs.shifts import standard_shifts
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.envs.worlds.control import GOAL, negative_distance
-from causal_rl.envs.worlds.options import WorldOptions, check_integer
+from causal_rl.envs.worlds.options import WorldOptions
+from causal_rl.options import check_integer
 from causal_rl.scm import (
     DynamicSCM,
     Gaussian,
@@ -37,7 +38,7 @@ class BlockOptions(WorldOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("blocks", self.blocks, 2)
+        check_integer("blocks", self.blocks, least=2)
 
 
 def block_scm(options: BlockOptions) -> SCMEnvSpec:

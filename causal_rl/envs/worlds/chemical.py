@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +17,7 @@ from causal_rl.envs.worlds.chemical_mechanisms import (
     Smeared,
     dry,
 )
-from causal_rl.envs.worlds.options import check_integer, check_number
+from causal_rl.options import check_integer, check_number
 from causal_rl.scm import DynamicSCM, Mechanism, Noise, Topology, Variable, topology
 
 #: How many objects the shifts ``noisy-k`` smear; FCDL's test1, test2 and test3.
@@ -84,7 +83,7 @@ class ChemicalOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("objects", 2), ("colours", 2), ("graph_seed", 0), ("horizon", 1)):
-            check_integer(name, getattr(self, name), least)
+            check_integer(name, getattr(self, name), least=least)
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
         if not (self.deterministic is None or isinstance(self.deterministic, bool)):
@@ -93,7 +92,7 @@ class ChemicalOptions:
             )
         if not isinstance(self.permute, bool):
             raise ValueError(f"permute must be True or False, got {self.permute!r}")
-        check_number("cost", self.cost, lambda x: 0.0 <= x < math.inf, "at least 0")
+        check_number("cost", self.cost, least=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

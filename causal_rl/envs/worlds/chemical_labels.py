@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.envs.worlds.chemical_mechanisms import Repaint, dry
-from causal_rl.envs.worlds.options import check_integer
 from causal_rl.graphs import CausalGraph
+from causal_rl.options import check_integer
 from causal_rl.scm import Topology, topology
 
 ChemicalKind = Literal["chain", "collider", "full", "jungle", "full-fork", "full-chain"]
@@ -170,7 +170,7 @@ def _check_rows(rows: int) -> None:
 def _adjacency(kind: str, n: int, local: bool) -> NDArray[np.bool_]:
     if kind not in get_args(ChemicalKind):
         raise ValueError(f"kind must be one of {', '.join(get_args(ChemicalKind))}, got {kind!r}")
-    check_integer("n", n, 2)
+    check_integer("n", n, least=2)
     shapes: dict[str, tuple[Topology, Topology]] = {
         "chain": ("chain", "chain"),
         "collider": ("collider", "collider"),

@@ -11,7 +11,6 @@ Every mechanism is a table, so that all values can be computed exactly by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,8 @@ import numpy as np
 
 from causal_rl.envs.interventions import Interventions
 from causal_rl.envs.spec import SCMEnvSpec
-from causal_rl.envs.worlds.options import check_integer, check_number
 from causal_rl.envs.worlds.tables import Lookup, chance, coin, conditional
+from causal_rl.options import check_integer, check_number
 from causal_rl.scm import DynamicSCM, Gaussian, Linear, Variable
 
 #: Payout rates [machine][drunk][blinking] of the greedy casino (Bareinboim, Forney & Pearl 2015,
@@ -47,8 +46,8 @@ class ConfoundedOptions:
     cost: float = 0.0
 
     def __post_init__(self) -> None:
-        check_integer("horizon", self.horizon, 1)
-        check_number("cost", self.cost, lambda x: 0.0 <= x < math.inf, "at least 0")
+        check_integer("horizon", self.horizon, least=1)
+        check_number("cost", self.cost, least=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ class ConfoundedMDPOptions(ConfoundedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("n_states", self.n_states, 2)
+        check_integer("n_states", self.n_states, least=2)
         check_chances(self, "lean", "misled", "grip")
 
 
@@ -227,10 +226,11 @@ def check_chances(options: ConfoundedOptions, *names: str) -> None:
     """Refuse options that are no probabilities strictly between 0 and 1.
 
     Raises:
+        TypeError: no number. The argument is named.
         ValueError: The argument is named.
     """
     for name in names:
-        check_number(name, getattr(options, name), lambda x: 0.0 < x < 1.0, "in (0, 1)")
+        check_number(name, getattr(options, name), least=0.0, below=1.0, open_end=True)
 
 
 def check_rates(name: str, value: object, shape: tuple[int, ...]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from causal_rl.envs.shifts import flip_mechanisms, randomise
 from causal_rl.envs.spec import SCMEnvSpec, Shift
 from causal_rl.envs.worlds.control import GOAL, control_spec, negative_distance, structure
-from causal_rl.envs.worlds.options import WorldOptions, check_integer
+from causal_rl.envs.worlds.options import WorldOptions
+from causal_rl.options import check_integer
 from causal_rl.scm import Gaussian, Linear, NoNoise, Variable
 
 _PROXY_NOISE = 0.1
@@ -31,7 +32,7 @@ class ProxyOptions(WorldOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("distractors", self.distractors, 1)
+        check_integer("distractors", self.distractors, least=1)
 
 
 def proxy_chain_scm(options: ProxyOptions) -> SCMEnvSpec:
@@ -75,7 +76,7 @@ class CueOptions(WorldOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("proxies", "effects", "correlated", "irrelevant"):
-            check_integer(name, getattr(self, name), 0)
+            check_integer(name, getattr(self, name), least=0)
 
 
 def cues_scm(options: CueOptions) -> SCMEnvSpec:

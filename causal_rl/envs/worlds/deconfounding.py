@@ -23,8 +23,8 @@ from causal_rl.envs.worlds.confounding import (
     outcome_reward,
 )
 from causal_rl.envs.worlds.identification import ExactValues
-from causal_rl.envs.worlds.options import check_integer, check_number
 from causal_rl.envs.worlds.tables import Lookup, chance, coin
+from causal_rl.options import check_integer, check_number
 from causal_rl.scm import Gaussian, Linear, Variable
 
 _QUANTILES = 100_000
@@ -93,12 +93,14 @@ class InstrumentOptions(ConfoundedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("first_stage", "effect"):
-            check_number(name, getattr(self, name), _finite_not_zero, "finite and not 0")
+            check_number(name, getattr(self, name))
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} is 0; it must not be")
         for name in ("to_treatment", "to_outcome", "goal"):
-            check_number(name, getattr(self, name), math.isfinite, "finite")
+            check_number(name, getattr(self, name))
         for name in ("noise", "max_value"):
-            check_number(name, getattr(self, name), lambda x: 0.0 < x < math.inf, "above 0")
-        check_integer("n_values", self.n_values, 2)
+            check_number(name, getattr(self, name), least=0.0, open_end=True)
+        check_integer("n_values", self.n_values, least=2)
 
 
 def instrument(options: InstrumentOptions) -> SCMEnvSpec:
@@ -166,7 +168,7 @@ class WhereOptions(ConfoundedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_chances(self, "first")
-        check_number("flip", self.flip, lambda x: 0.0 < x < 0.5, "in (0, 0.5)")
+        check_number("flip", self.flip, least=0.0, below=0.5, open_end=True)
 
 
 def where_to_intervene(options: WhereOptions) -> SCMEnvSpec:
@@ -190,7 +192,3 @@ def where_to_intervene(options: WhereOptions) -> SCMEnvSpec:
 def _minus_square(goal: float, outcome: NDArray[np.float64]) -> NDArray[np.float64]:
     loss: NDArray[np.float64] = -((outcome - goal) ** 2)
     return loss
-
-
-def _finite_not_zero(number: float) -> bool:
-    return math.isfinite(number) and number != 0.0

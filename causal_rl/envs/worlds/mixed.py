@@ -8,7 +8,8 @@ import numpy as np
 
 from causal_rl.envs.spec import SCMEnvSpec
 from causal_rl.envs.worlds.control import control_spec, structure
-from causal_rl.envs.worlds.options import RandomGraphOptions, check_integer, check_number
+from causal_rl.envs.worlds.options import RandomGraphOptions
+from causal_rl.options import check_integer, check_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,8 @@ class MixedOptions(RandomGraphOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("categories", self.categories, 2)
-        check_number(
-            "categorical_share", self.categorical_share, lambda x: 0 <= x <= 1, "in [0, 1]"
-        )
+        check_integer("categories", self.categories, least=2)
+        check_number("categorical_share", self.categorical_share, least=0.0, most=1.0)
 
 
 def mixed_scm(options: MixedOptions) -> SCMEnvSpec:

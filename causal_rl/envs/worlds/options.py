@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
+from causal_rl.options import check_choice, check_integer, check_number
 from causal_rl.scm import MECHANISMS
 
 
@@ -31,6 +28,7 @@ class WorldOptions:
             edge 1, 2 or 3 steps later, drawn by ``graph_seed``).
 
     Raises:
+        TypeError: no number, or no integer; the argument is named.
         ValueError: a value out of its range; the argument is named.
     """
 
@@ -47,18 +45,17 @@ class WorldOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("n", 2), ("graph_seed", 0), ("n_values", 2), ("horizon", 1)):
-            check_integer(name, getattr(self, name), least)
-        if self.timing not in ("within", "lagged", "delayed"):
-            raise ValueError(f"timing must be within, lagged or delayed, got {self.timing!r}")
-        if self.mechanism not in MECHANISMS:
-            allowed = ", ".join(MECHANISMS)
-            raise ValueError(f"mechanism must be one of {allowed}, got {self.mechanism!r}")
-        if self.noise_share != "balanced":
-            allowed = "in (0, 1) or 'balanced'"
-            check_number("noise_share", self.noise_share, lambda x: 0.0 < x < 1.0, allowed)
-        check_number("sink_lag", self.sink_lag, lambda x: 0.0 <= x < 1.0, "in [0, 1)")
-        check_number("max_cost", self.max_cost, lambda x: 0.0 <= x < math.inf, "at least 0")
-        check_number("max_value", self.max_value, lambda x: 0.0 < x < math.inf, "above 0")
+            check_integer(name, getattr(self, name), least=least)
+        check_choice("timing", self.timing, ("within", "lagged", "delayed"))
+        check_choice("mechanism", self.mechanism, tuple(MECHANISMS))
+        if not isinstance(self.noise_share, str):
+            check_number("noise_share", self.noise_share, least=0.0, below=1.0, open_end=True)
+        elif self.noise_share != "balanced":
+            allowed = "a number in (0, 1) or 'balanced'"
+            raise ValueError(f"noise_share is {self.noise_share!r}; it must be {allowed}")
+        check_number("sink_lag", self.sink_lag, least=0.0, below=1.0)
+        check_number("max_cost", self.max_cost, least=0.0)
+        check_number("max_value", self.max_value, least=0.0, open_end=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +74,4 @@ class RandomGraphOptions(WorldOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("density", self.density, lambda x: 0.0 < x < math.inf, "above 0")
-
-
-def check_integer(name: str, value: object, least: int) -> None:
-    """Refuse what is no integer of at least ``least``.
-
-    Raises:
-        ValueError: The argument is named.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def check_number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
-    """Refuse what is no number, or a number that is not ``allowed``.
-
-    Raises:
-        ValueError: The argument is named.
-    """
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not holds(float(value)):  # type: ignore[arg-type]
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        check_number("density", self.density, least=0.0, open_end=True)
