@@ -298,6 +298,7 @@ def figures(results: Results) -> Mapping[str, Figure]:
     figure = Figure(figsize=(4.6 * len(splits), 4.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(splits), sharey=True))
     for axes, split in zip(panels, splits, strict=True):
+        # Several methods lie on one line at the top: of them the thinner ones come later.
         for color, method in enumerate(METHODS):
             found = {
                 k: results.estimate(f"accuracy_k{k}", split=split, method=method)
@@ -310,7 +311,8 @@ def figures(results: Results) -> Mapping[str, Figure]:
             bars = [y - [e.low for _, e in points], [e.high for _, e in points] - y]
             axes.errorbar(
                 [k for k, _ in points], y, bars, color=f"C{color}", marker="o", markersize=3,
-                capsize=2, label=method,
+                capsize=2, label=method, linewidth=5 if method == "rule-table" else 1.5,
+                linestyle="--" if method == "ecam-true" else "-",
             )  # fmt: skip
         axes.set(title=split, xlabel="edges of the story, k", ylim=(0, 1.03))
         axes.grid(alpha=0.3)

@@ -101,12 +101,14 @@ def draw_splits(
     sides = (("accuracy_in", -0.2, "C7", inside), ("accuracy", 0.2, "C0", outside))
     for axes, split in zip(panels, drawn, strict=False):
         methods = list(splits[split])
+        both = any(results.estimate("accuracy_in", split=split, method=each) for each in methods)
         for place, method in enumerate(methods):
             for metric, shift, color, label in sides:
                 found = results.estimate(metric, split=split, method=method)
                 if found is not None:
                     once = None if place else label
-                    draw_bar(axes, place + shift, found, color, width=0.4, label=once)
+                    x = place + shift if both else place
+                    draw_bar(axes, x, found, color, width=0.4, label=once)
         if least is not None:
             axes.axhline(least, color="black", linewidth=0.8, linestyle=":")
         axes.set_xticks(range(len(methods)), methods, rotation=30, ha="right", fontsize=7)
