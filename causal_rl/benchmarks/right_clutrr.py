@@ -311,8 +311,8 @@ def figures(results: Results) -> Mapping[str, Figure]:
             bars = [y - [e.low for _, e in points], [e.high for _, e in points] - y]
             axes.errorbar(
                 [k for k, _ in points], y, bars, color=f"C{color}", marker="o", markersize=3,
-                capsize=2, label=method, linewidth=5 if method == "rule-table" else 1.5,
-                linestyle="--" if method == "ecam-true" else "-",
+                capsize=2, label=method, linewidth=4 if method == RULES else 1.5,
+                linestyle="--" if method == TRUE else "-", alpha=0.5 if method == RULES else 1,
             )  # fmt: skip
         axes.set(title=split, xlabel="edges of the story, k", ylim=(0, 1.03))
         axes.grid(alpha=0.3)
