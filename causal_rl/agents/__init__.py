@@ -56,7 +56,6 @@ from causal_rl.agents.training import (
     default_folder,
     load_config,
     load_world,
-    resolve_device,
     resume,
 )
 
@@ -112,7 +111,6 @@ __all__ = [
     "ppo_update",
     "print_report",
     "random_controller",
-    "resolve_device",
     "resume",
     "return_table",
     "save_checkpoint",

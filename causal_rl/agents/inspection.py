@@ -31,8 +31,8 @@ from causal_rl.agents.training import (
     FINAL_SEED_OFFSET,
     GRAPH_FILE,
     load_config,
-    resolve_device,
 )
+from causal_rl.devices import resolve_device
 from causal_rl.envs import SCMEnvSpec, resolve_spec
 from causal_rl.envs.protocols import PROTOCOLS, Protocol, Split, protocol
 from causal_rl.files import atomic_write_text

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from rich.console import Console
 
@@ -37,6 +36,7 @@ from causal_rl.agents.reporting import (
     save_figure,
 )
 from causal_rl.agents.tensorboard import RunLogger
+from causal_rl.devices import resolve_device
 from causal_rl.envs import SCMEnvSpec, SCMVectorEnv, resolve_spec
 from causal_rl.files import atomic_write_text, sole_writer
 from causal_rl.graphs import CausalGraph
@@ -61,29 +61,6 @@ class Interrupted(Exception):  # noqa: N818 - being stopped is no error
     def __init__(self, folder: Path) -> None:
         super().__init__(f"interrupted; resume with: --resume {folder}")
         self.folder = folder
-
-
-def resolve_device(name: str) -> torch.device:
-    """A device by name; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        ValueError: no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # Torch's own text may run over many lines; the first says what is wrong.
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device must be cpu, cuda, cuda:N, mps or auto, and present here; got {name!r} "
-            f"({reason})"
-        ) from error
-    return device
 
 
 def load_world(config: RunOptions) -> SCMEnvSpec:

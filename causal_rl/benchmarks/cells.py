@@ -55,6 +55,11 @@ class Cell:
         """The parameters in words, for messages."""
         return " ".join(f"{key}={value}" for key, value in self.parameters.items())
 
+    @property
+    def device(self) -> str:
+        """The device of its networks, where they are not told by a part: the setting "device"."""
+        return str(self.settings.get("device", "cpu"))
+
     def part(self, name: str) -> dict[str, Any]:
         """The settings called ``<name>.<key>``, by key."""
         prefix = f"{name}."
@@ -67,6 +72,33 @@ class Cell:
     def _canonical(self) -> str:
         content = {"parameters": self.parameters, "settings": self.settings}
         return json.dumps(content, sort_keys=True, allow_nan=False)
+
+
+def place_cells(cells: Sequence[Cell], device: str, *, told: bool) -> list[Cell]:
+    """The cells with their networks on another device, which makes them other cells.
+
+    Args:
+        cells: as they are on the CPU.
+        device: for every setting that is called "device", in a part or not.
+        told: whether a cell without one reads `Cell.device`.
+
+    Returns:
+        Cells; those in which no network has a device stay as they are.
+    """
+    placed = []
+    for cell in cells:
+        settings = _placed(cell.settings, device)
+        placed.append(Cell(cell.parameters, settings | ({"device": device} if told else {})))
+    return placed
+
+
+def _placed(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    return {
+        key: _placed(value, device)
+        if isinstance(value, Mapping)
+        else (device if key.rpartition(".")[2] == "device" else value)
+        for key, value in settings.items()
+    }
 
 
 @dataclass(frozen=True)

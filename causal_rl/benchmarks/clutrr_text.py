@@ -40,7 +40,7 @@ def run_text(data: Clutrr, seed: int, use: Mapping[str, Any], fit: Fit) -> Outco
         data: the stories.
         seed: of the extractor and of what is held out.
         use: settings: "extractor_steps", "held_out", "smoke"; "extracted_training", whether the
-            method too is trained on extracted edges, not on told ones.
+            method too is trained on extracted edges, not on told ones; "device", if not the CPU.
         fit: trains the method on kept and held-out stories, to its answers and figures.
     """
     train = [story for of_k in data.train.values() for story in of_k]
@@ -49,7 +49,7 @@ def run_text(data: Clutrr, seed: int, use: Mapping[str, Any], fit: Fit) -> Outco
         train, test = train[:_SMOKE_STORIES], test[:: len(test) // _SMOKE_STORIES]
     started = time.process_time()
     words = read_words(train)
-    extractor = EdgeExtractor(len(CLUTRR_RELATIONS), seed=seed)
+    extractor = EdgeExtractor(len(CLUTRR_RELATIONS), seed=seed).to(use.get("device", "cpu"))
     windows = cut_windows(train, words)
     train_extractor(extractor, windows, steps=int(use["extractor_steps"]), seed=seed)
     symbols = encode_stories([story for of_k in data.train.values() for story in of_k])

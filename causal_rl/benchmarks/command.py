@@ -43,6 +43,12 @@ _VERDICT = {True: "holds", False: "falls short", None: "undecided"}
     metavar="KEY=VALUE",
     help="Only the cells with this value of a parameter, e.g. world=er-scm; may be repeated.",
 )
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Device of the networks: cpu, cuda, cuda:N, mps or auto; but for cpu it needs --out.",
+)
 @click.option("--smoke", is_flag=True, help="A small slice that shows that it runs; needs --out.")
 @click.option(
     "--out",
@@ -60,6 +66,7 @@ def benchmark_command(
     jobs: int | None,
     ray: str | None,
     only: tuple[str, ...],
+    device: str,
     smoke: bool,
     out: Path | None,
 ) -> None:
@@ -89,6 +96,7 @@ def benchmark_command(
             smoke=smoke,
             ray=ray,
             only=_by_parameter(only),
+            device=device,
         )
     except KeyboardInterrupt:
         click.echo("interrupted; finished cells are kept, the same command goes on", err=True)

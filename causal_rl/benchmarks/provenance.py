@@ -55,15 +55,20 @@ def current_commit() -> Commit:
     return Commit(git("rev-parse", "HEAD"), dirty=bool(changes))
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores and operating system; no name of the machine."""
-    return {
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores, operating system and the GPU that was used; no name of the machine."""
+    found: dict[str, Any] = {
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "os": _system(),
         "python": platform.python_version(),
     }
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
 
 
 def packages(names: Sequence[str] = _PACKAGES) -> dict[str, str | None]:

@@ -104,13 +104,14 @@ def results_text(
     lines += [f"![{Path(name).stem}]({name})" for name in figures]
     commits = ", ".join(f"{name} ({count})" for name, count in provenance["commits"].items())
     machine = provenance["machine"]
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
     lines += [
         "",
         "## Where it comes from",
         "",
         f"`{provenance['command']}`; {cells['finished']} cells, {cells['wall_seconds']:.0f} s of "
-        f"work in all; cells by commit: {commits or 'none'}; {machine['cpu']}, "
-        f"{machine['cores']} cores, Python {machine['python']}. The rows are in `raw.csv`, means "
+        f"work in all; cells by commit: {commits or 'none'}; {machine['cpu']}, {machine['cores']} "
+        f"cores{gpu}, Python {machine['python']}. The rows are in `raw.csv`, means "
         f"and interquartile means with 95 % bootstrap intervals in `summary.csv`, versions and "
         f"settings in `{PROVENANCE_FILE}`. Intervals in brackets are of the same kind.",
         "",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid, select_cells
+from causal_rl.benchmarks.cells import Cell, Row, Value, check_grid, place_cells, select_cells
 from causal_rl.benchmarks.index import write_index
 from causal_rl.benchmarks.pool import CellFunction, Pool
 from causal_rl.benchmarks.process_pool import ProcessPool
@@ -33,6 +33,7 @@ from causal_rl.benchmarks.report import (
 )
 from causal_rl.benchmarks.statistics import Estimate, estimate, numbers, summarise
 from causal_rl.benchmarks.store import ResultStore, to_csv
+from causal_rl.devices import resolve_device
 from causal_rl.files import atomic_write_text, read_json, sole_writer
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Benchmark:
         replicate: the parameter over which is averaged.
         seeds: how many values of it by default.
         jobs: processes by default; None for one a core.
+        devices: whether every cell reads `Cell.device`; others may have settings of that name.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Benchmark:
     replicate: str = "seed"
     seeds: int = 10
     jobs: int | None = None
+    devices: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def run_benchmark(
     smoke: bool = False,
     ray: str | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
+    device: str = "cpu",
     console: Console | None = None,
 ) -> BenchmarkRun:
     """Run what is not finished yet, then write summary, figures, provenance and RESULTS.md.
@@ -169,6 +173,7 @@ def run_benchmark(
         smoke: a small slice that shows that it runs; needs ``out``.
         ray: run the cells over Ray at this address, see `ray_pool`; default in processes.
         only: cells of these values alone, as text, by parameter.
+        device: of the networks; another one than the CPU makes other cells and needs ``out``.
         console: where the progress bar goes; default standard error.
 
     Returns:
@@ -176,8 +181,9 @@ def run_benchmark(
 
     Raises:
         ValueError: seeds or jobs below 1, a smoke run without ``out``, ``out`` that is a file or
-            a folder of other things or that another process is writing to, a bad address, or
-            ``only`` what no cell has.
+            a folder of other things or that another process is writing to, a bad address,
+            ``only`` what no cell has, or a device that is not there, that no network of the
+            benchmark can be put on, without ``out`` or over Ray.
         MissingExtraError: the benchmark or ``ray`` needs a package that is absent.
         ConnectionError: no cluster of Ray answers.
         KeyboardInterrupt: Ctrl-C; the finished cells are kept.
@@ -191,6 +197,8 @@ def run_benchmark(
         raise ValueError("out must be given for a smoke run, lest it take the place of results")
     folder = DEFAULT_ROOT / benchmark.name if out is None else Path(out)
     cells = select_cells(benchmark.grid(seeds, smoke), only or {})
+    if device != "cpu":
+        device, cells = _on_device(benchmark, cells, device, out=out, ray=ray)
     check_grid(cells)
     _check_folder(folder)
     benchmark.prepare()
@@ -202,12 +210,30 @@ def run_benchmark(
         results = Results(store.rows(), store.curves())
         options = {
             "seeds": seeds, "jobs": jobs, "smoke": smoke, "ray": ray, "only": only, "out": out,
+            "device": device,
         }  # fmt: skip
-        place = _measured_on(folder, computed)
+        place = _measured_on(folder, computed, device)
         findings = _write_results(benchmark, folder, cells, results, failures, options, place)
     if out is None:
         write_index(folder.parent)
     return BenchmarkRun(folder, len(cells), computed, failures, findings)
+
+
+def _on_device(
+    benchmark: Benchmark, cells: list[Cell], device: str, *, out: Path | None, ray: str | None
+) -> tuple[str, list[Cell]]:
+    """The device's name and the cells on it; "auto" may be the CPU."""
+    place = str(resolve_device(device))
+    if place == "cpu":
+        return place, cells
+    if ray is not None:
+        raise ValueError(f"device is {device!r}; over Ray it must be cpu: cells ask for no GPU")
+    if out is None:
+        raise ValueError(f"out must be given on {place}, lest it take the place of results")
+    placed = place_cells(cells, place, told=benchmark.devices)
+    if placed == cells:
+        raise ValueError(f"device is {device!r}; all that {benchmark.name} runs is on the cpu")
+    return place, placed
 
 
 def _open_pool(ray: str | None, jobs: int | None) -> AbstractContextManager[Pool]:
@@ -256,9 +282,9 @@ def _compute(
     return failures, len(missing) - len(failures)
 
 
-def _measured_on(folder: Path, computed: int) -> dict[str, Any]:
+def _measured_on(folder: Path, computed: int, device: str) -> dict[str, Any]:
     """The machine and packages of the figures: where no cell was computed, those of before."""
-    here = {"machine": machine(), "packages": packages()}
+    here = {"machine": machine(device), "packages": packages()}
     path = folder / PROVENANCE_FILE
     if computed or not path.is_file():
         return here
@@ -328,6 +354,8 @@ def _command(benchmark: Benchmark, options: Mapping[str, Any]) -> str:
         words += [word for value in values for word in ("--only", f"{name}={value}")]
     if options["smoke"]:
         words.append("--smoke")
+    if options["device"] != "cpu":
+        words += ["--device", str(options["device"])]
     out = options["out"]
     if out is not None:
         words += ["--out", "DIR" if Path(out).is_absolute() else str(out)]

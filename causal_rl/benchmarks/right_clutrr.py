@@ -168,11 +168,11 @@ def _fit(
     if method == RULES:
         rules = RuleTable(types).fit(kept)
         return rules.answer, {"parameters": rules.n_rules}
-    training = StoryTraining(**cell.part("training"))
+    training, device = StoryTraining(**cell.part("training")), cell.device
     best: tuple[float, nn.Module, Answer, Row] | None = None
     # The strongest first: of equal ones the sparsest graph stays.
     for sparsity in sorted(cell.settings.get("sparsities", [0.0]), reverse=True):
-        model = _network(method, types, cell.part("model"), data, seed)
+        model = _network(method, types, cell.part("model"), data, seed).to(device)
         weighed = StoryTraining(**(asdict(training) | {"sparsity": sparsity}))
         train_on_stories(model, model.answer, kept, weighed, seed=seed)
         right, total = _right(model.answer, held)
@@ -188,7 +188,7 @@ def _fit(
     figures["parameters"] = sum(p.numel() for p in model.parameters())
     if isinstance(model, PairComposer):
         oracle = true_graph(flat(data.train))
-        graph = model.graph().detach().numpy() > 0.5
+        graph = model.graph().detach().cpu().numpy() > 0.5
         figures |= {
             "graph_edges": int(graph.sum()),
             "graph_missing": int((oracle & ~graph).sum()),

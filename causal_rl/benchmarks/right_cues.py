@@ -157,10 +157,10 @@ def run(cell: Cell) -> Outcome:
     learned = time.process_time() - started
     if method == "ecam-algorithm1":
         learner = GraphFromRepresentations(game.length + 1, names=game.names)
-        model = train_classifier(rows, game.words, learner, options)
+        model = train_classifier(rows, game.words, learner, options, device=cell.device)
         graph, found = learner.strengths(), learner.causal_graph()
     else:
-        model = train_classifier(rows, game.words, graph, options)
+        model = train_classifier(rows, game.words, graph, options, device=cell.device)
     shares = {k: float((predict(model, t, graph) == t.labels).mean()) for k, t in tests.items()}
     figures: Row = {
         "accuracy": shares["out"],

@@ -139,11 +139,12 @@ def run(cell: Cell) -> Outcome:
     options = TokenOptions(**cell.part("model"), seed=seed)
     method, split = str(cell.parameters["method"]), str(cell.parameters["split"])
     if split == SHIFT:
-        return _run_pendulum(method, seed, options, cell.settings)
-    return _run_acre(method, split.removeprefix("acre-"), options)
+        return _run_pendulum(method, seed, options, cell)
+    return _run_acre(method, split.removeprefix("acre-"), options, cell.device)
 
 
-def _run_pendulum(method: str, seed: int, options: TokenOptions, use: Mapping[str, Any]) -> Outcome:
+def _run_pendulum(method: str, seed: int, options: TokenOptions, cell: Cell) -> Outcome:
+    use, device = cell.settings, cell.device
     models = [pendulum_scm(flag_noise=noise) for noise in use["flag_noise"]]
     # The same rows for every method of a seed.
     train = draw_questions(use["rows"], models, 3 * seed, shares=use["shares"])
@@ -154,14 +155,14 @@ def _run_pendulum(method: str, seed: int, options: TokenOptions, use: Mapping[st
     started = time.process_time()
     finders: Mapping[str, Callable[[], NDArray[np.bool_]]] = {
         ATTN_MASK: lambda: correlated_patches(train),
-        LEARNED: lambda: invariant_patches(train, options),
-        VIT_LEARNED: lambda: invariant_patches(train, options),
+        LEARNED: lambda: invariant_patches(train, options, device=device),
+        VIT_LEARNED: lambda: invariant_patches(train, options, device=device),
         TRUE: true_patches,
     }
     kept = finders[method]() if method in finders else None
     found = time.process_time() - started
     vit = method in (VIT, VIT_LEARNED)
-    model = SceneViT(options, kept) if vit else SceneTransformer(options, kept)
+    model = (SceneViT(options, kept) if vit else SceneTransformer(options, kept)).to(device)
     read = vit_inputs if vit else scene_inputs
     train_model(
         model,
@@ -190,15 +191,15 @@ def _run_pendulum(method: str, seed: int, options: TokenOptions, use: Mapping[st
     return Outcome(figures)
 
 
-def _run_acre(method: str, split: str, options: TokenOptions) -> Outcome:
+def _run_acre(method: str, split: str, options: TokenOptions, device: str) -> Outcome:
     data = load_acre(split)
     train, test = acre_rows(data.train), acre_rows(data.test)
     started = time.process_time()
     relations: Sequence[str] = {ATTN_MASK: TOGETHER, TRUE: TRUE_RELATIONS}.get(method, RELATIONS)
     if method == LEARNED:
-        relations = learn_relations(train, options)
+        relations = learn_relations(train, options, device=device)
     found = time.process_time() - started
-    model = AcreTransformer(options, relations)
+    model = AcreTransformer(options, relations).to(device)
     train_model(model, train.inputs(), torch.from_numpy(train.answer), options)
     right = predict_classes(model, test.inputs()) == test.answer
     whole = np.bincount(test.problem, weights=right) == np.bincount(test.problem)

@@ -139,7 +139,8 @@ def run(cell: Cell) -> Outcome:
     if method == WORDS:
         figures["parameters"] = n_words * len(ROLES) * classes
     else:
-        model = TextTransformer(n_words, train.words.shape[1], classes, options, edges)
+        longest = train.words.shape[1]
+        model = TextTransformer(n_words, longest, classes, options, edges).to(cell.device)
         best = held_out.inputs(), torch.from_numpy(held_out.labels)
         labels = torch.from_numpy(train.labels)
         train_model(model, train.inputs(), labels, options, held_out=best)

@@ -167,4 +167,5 @@ BENCHMARK = Benchmark(
     figures=figures,
     headline=_headline,
     seeds=SEEDS,
+    devices=True,
 )

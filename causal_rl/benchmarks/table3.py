@@ -87,4 +87,5 @@ BENCHMARK = Benchmark(
     figures=figures,
     headline=_headline,
     seeds=SEEDS,
+    devices=True,
 )

@@ -98,7 +98,8 @@ def run(cell: Cell) -> Outcome:
     figures["edges between tokens"] = told
     for row, options in cell.part("row").items():
         started = time.process_time()
-        found = _effects(row, options, settings["twins"], graph, study.X, study.t, study.y)(asked)
+        made = settings["twins"] | {"device": cell.device}
+        found = _effects(row, options, made, graph, study.X, study.t, study.y)(asked)
         error = found - (twins.y1 - twins.y0)
         figures |= {
             f"{row}: pehe squared": float(np.mean(error**2)),

@@ -137,11 +137,12 @@ class TimeVaryingComposer(PairComposer):
         if steps is None:
             steps = ((edges.sum(dim=-1) > 0.5).sum(dim=(1, 2)) - 1).clamp(min=1)
         gates, embedding = torch.sigmoid(self.graph_logits), self.embedding.weight
+        apart = ~torch.eye(edges.shape[1], dtype=torch.bool, device=edges.device)[None, :, :, None]
         table, states = self.table(), edges
         for step in range(int(steps.max())):
             shown = gates if self.training or self.cut is None else (gates > self.cut).float()
             filled = self.compose(states, embedding, shown, table)
-            filled = filled * ~torch.eye(edges.shape[1], dtype=torch.bool)[None, :, :, None]
+            filled = filled * apart
             states = torch.where((steps > step)[:, None, None, None], filled, states)
             gates = self.recursion.step(gates[None], embedding[None])[0]
         return states
@@ -216,7 +217,7 @@ def run(cell: Cell) -> Outcome:
     settings, row = cell.settings, str(cell.parameters["row"])
     seed = settings["fresh"] + int(cell.parameters["seed"] or 0)
     train, test = _stories(settings["stories"])
-    model = composer(row, train, seed, hidden=settings["hidden"])
+    model = composer(row, train, seed, hidden=settings["hidden"]).to(cell.device)
     training = StoryTraining(**settings["training"])
     if not model.learns_graph:
         training = replace(training, sparsity=0.0)

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from causal_rl.agents import Algorithm5, TrainConfig, load_world, resolve_device
+from causal_rl.agents import Algorithm5, TrainConfig, load_world
 from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.benchmarks.report import Findings, Mark, decide, markdown_table
 from causal_rl.benchmarks.results import Benchmark, Results
 from causal_rl.benchmarks.statistics import interquartile_mean
+from causal_rl.devices import resolve_device
 from causal_rl.errors import import_extra
 
 WORLD = "chain-scm"

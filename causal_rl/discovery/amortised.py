@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from causal_rl.devices import check_device
 from causal_rl.discovery.batch import BatchLearner, BoolMatrix, Found, Rows
-from causal_rl.discovery.network_options import check_device
 from causal_rl.graphs import project_to_dag
 from causal_rl.options import check_integer, check_number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from causal_rl.devices import check_device
 from causal_rl.options import check_integer, check_number
 
 
@@ -27,8 +28,8 @@ def check_network(options: NetworkOptions) -> None:
         options: a learner that has them.
 
     Raises:
-        ValueError: one out of range, heads that do not divide the features, or a device that torch
-            does not know.
+        ValueError: one out of range, heads that do not divide the features, or a device that is
+            not there.
         TypeError: one of the wrong type.
     """
     for name in ("steps", "batch_size", "embed_dim", "num_layers", "num_heads"):
@@ -38,20 +39,3 @@ def check_network(options: NetworkOptions) -> None:
     if options.embed_dim % options.num_heads:
         raise ValueError(f"num_heads is {options.num_heads}; it must divide {options.embed_dim}")
     check_device(options.device)
-
-
-def check_device(name: object) -> None:
-    """Refuse what torch does not know as a device.
-
-    Raises:
-        TypeError: no string.
-        ValueError: unknown to torch.
-    """
-    import torch
-
-    if not isinstance(name, str):
-        raise TypeError(f"device must be a string, not {name!r}")
-    try:
-        torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; it must be one of torch's, as cpu or cuda") from None

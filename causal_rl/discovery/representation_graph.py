@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from causal_rl.devices import check_device
 from causal_rl.discovery.base import ConvergenceWarning
 from causal_rl.discovery.independence import WilksLambda
-from causal_rl.discovery.network_options import check_device
 from causal_rl.discovery.representations import blocks_of, read_representations
 from causal_rl.discovery.reservoir import Reservoir
 from causal_rl.discovery.skeleton import Skeleton, find_skeleton

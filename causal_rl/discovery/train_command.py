@@ -94,6 +94,7 @@ def train_discovery_command(
     """Train the network of the learner "amortised" on simulated tables."""
     import torch
 
+    from causal_rl.devices import check_device
     from causal_rl.discovery.amortised_model import ModelSizes, load_model
     from causal_rl.discovery.amortised_training import (
         Training,
@@ -101,7 +102,6 @@ def train_discovery_command(
         train,
         unfinished_path,
     )
-    from causal_rl.discovery.network_options import check_device
     from causal_rl.discovery.simulated_tasks import TaskSizes
 
     if not out.absolute().parent.is_dir() or out.is_dir():

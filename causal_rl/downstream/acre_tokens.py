@@ -155,12 +155,12 @@ class AcreTransformer(nn.Module):
         named = slot.clamp(min=0)
         if self.training:
             dealt = torch.rand(len(slot), _SLOTS).argsort(dim=1)
-            named = dealt.gather(1, named)
+            named = dealt.to(slot.device).gather(1, named)
         x = self.object(named) + self.trial(trial.clamp(min=0)) + self.light(light.clamp(min=0))
         x = torch.cat([self.answer.expand(len(x), 1, -1), x], dim=1)
         opened = self.opened.expand(len(slot), -1)
         if self.training and self.drop:
-            opened = opened & (torch.rand(opened.shape) >= self.drop)
+            opened = opened & (torch.rand(opened.shape) >= self.drop).to(opened.device)
         # No relation at all is the last column, always closed.
         opened = functional.pad(opened, (0, 1), value=False)
         code = relation_codes(slot, trial)
@@ -212,7 +212,11 @@ def relation_codes(slot: Tensor, trial: Tensor) -> Tensor:
 
 
 def learn_relations(
-    rows: AcreRows, options: TokenOptions, *, level: float = 0.05
+    rows: AcreRows,
+    options: TokenOptions,
+    *,
+    level: float = 0.05,
+    device: str | torch.device = "cpu",
 ) -> tuple[str, ...]:
     """The relations that the answer needs, learned from training rows.
 
@@ -224,6 +228,7 @@ def learn_relations(
         rows: of the training.
         options: of the model and its training.
         level: of the test, in (0, 1).
+        device: of the model.
     """
     from scipy.stats import ttest_rel
 
@@ -232,7 +237,7 @@ def learn_relations(
     fit = torch.from_numpy(np.flatnonzero(rows.problem <= last))
     rest = torch.from_numpy(np.flatnonzero(rows.problem > last))
     inputs, labels = rows.inputs(), torch.from_numpy(rows.answer)
-    model = AcreTransformer(options, drop=_CHANCE_DROPPED)
+    model = AcreTransformer(options, drop=_CHANCE_DROPPED).to(device)
     train_model(model, [values[fit] for values in inputs], labels[fit], options)
     held = [values[rest] for values in inputs]
 

@@ -17,6 +17,7 @@ from causal_rl.attention.block import EncoderBlock
 from causal_rl.attention.modulation import Graph
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.downstream.cue_game import CueRows
+from causal_rl.downstream.placement import device_of
 from causal_rl.downstream.token_model import TokenOptions, token_blocks, train_model
 from causal_rl.options import check_integer, check_number
 
@@ -115,7 +116,8 @@ class CueClassifier(nn.Module):
     def prepare(self, graph: ArrayLike) -> PreparedMask:
         """What depends on a graph alone, made once."""
         block = cast(EncoderBlock, self.blocks[0])
-        return block.attention.prepare(torch.as_tensor(np.asarray(graph, dtype=np.float32)))
+        numbers = np.asarray(graph, dtype=np.float32)
+        return block.attention.prepare(torch.as_tensor(numbers, device=self.label.device))
 
     @torch.no_grad()
     def attention(
@@ -127,7 +129,7 @@ class CueClassifier(nn.Module):
             x = block(x, graph)
         last = cast(EncoderBlock, self.blocks[-1])
         weights = last.attention(last.norm_attention(x), graph, need_weights=True)[1]
-        found: NDArray[np.float64] = weights.double().numpy()
+        found: NDArray[np.float64] = weights.double().cpu().numpy()
         return found
 
 
@@ -141,7 +143,8 @@ class _UnderGraph(nn.Module):
         self.model, self.graph, self.hide = model, graph, hide
 
     def forward(self, tokens: Tensor) -> Tensor:
-        hidden = torch.rand(tokens.shape) < self.hide if self.hide else None
+        drawn = torch.rand(tokens.shape) < self.hide if self.hide else None
+        hidden = None if drawn is None else drawn.to(tokens.device)
         logits: Tensor = self.model(tokens, self.graph(), hidden)
         return logits
 
@@ -153,6 +156,7 @@ def train_classifier(
     options: ClassifierOptions | None = None,
     *,
     rounds: int = 4,
+    device: str | torch.device = "cpu",
 ) -> CueClassifier:
     """Train a classifier under a graph.
 
@@ -163,6 +167,7 @@ def train_classifier(
             ``rounds`` times while the classifier is trained, by what the deepest layer holds.
         options: sizes and training; the defaults if None.
         rounds: see ``graph``.
+        device: of the classifier.
 
     Returns:
         The classifier, in evaluation mode.
@@ -183,12 +188,14 @@ def train_classifier(
     data = (torch.from_numpy(rows.tokens), torch.from_numpy(rows.labels))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = CueClassifier(length, words, options)
+        model = CueClassifier(length, words, options).to(device)
     mask = None if fixed is None else model.prepare(fixed)
     every = max(options.steps // (rounds + 1), 1)
 
     def graph_now() -> Graph | PreparedMask:
-        return learner.graph.detach() if mask is None and learner is not None else cast(Graph, mask)
+        if mask is None and learner is not None:
+            return learner.graph.detach().to(device)
+        return cast(Graph, mask)
 
     def learn(step: int) -> None:
         if learner is not None and step % every == 0:
@@ -210,12 +217,13 @@ def _learn_graph(
     model: CueClassifier, data: tuple[Tensor, Tensor], learner: GraphFromRepresentations
 ) -> None:
     """Lines 14 to 36 of Algorithm 1 on a sample of the rows, the network standing still."""
+    device = device_of(model)
     chosen = torch.randperm(len(data[1]))[: learner.capacity]
     for start in range(0, len(chosen), 500):
         batch = chosen[start : start + 500]
-        deepest = model.encode(data[0][batch], learner.graph)
+        deepest = model.encode(data[0][batch].to(device), learner.graph.to(device))
         logits = model.head(model.norm(deepest[:, -1]))
-        loss = functional.cross_entropy(logits, data[1][batch])
+        loss = functional.cross_entropy(logits, data[1][batch].to(device))
         (gradient,) = torch.autograd.grad(loss, learner.graph)
         learner.observe(deepest)
         learner.add_gradient(gradient)
@@ -234,6 +242,6 @@ def predict(model: CueClassifier, rows: CueRows, graph: ArrayLike) -> NDArray[np
     Returns:
         (N,) of 0 and 1.
     """
-    logits = model(torch.from_numpy(rows.tokens), model.prepare(graph))
-    found: NDArray[np.int64] = logits.argmax(dim=1).numpy()
+    tokens = torch.from_numpy(rows.tokens).to(device_of(model))
+    found: NDArray[np.int64] = model(tokens, model.prepare(graph)).argmax(dim=1).cpu().numpy()
     return found

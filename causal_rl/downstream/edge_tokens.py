@@ -95,7 +95,8 @@ class EdgeTokenTransformer(nn.Module):
                 f"stories: entities numbered up to {stories.n_entities - 1}; allowed: below "
                 f"slots={self.slots}"
             )
-        asked = torch.full((len(stories), 1), self.relation.num_embeddings - 1)
+        stories = stories.to(self.out.weight.device)
+        asked = torch.full_like(stories.query[:, :1], self.relation.num_embeddings - 1)
         query = torch.cat([stories.query[:, :1], asked, stories.query[:, 1:]], dim=1)
         tokens = torch.cat([query[:, None], stories.told], dim=1)
         real = tokens[..., 0] >= 0
@@ -120,7 +121,7 @@ def edge_graph(tokens: Tensor) -> Tensor:
     Returns:
         (B, n, n) booleans, symmetric; padding is joined to nothing.
     """
-    ends = tokens[..., [0, 2]]
+    ends = tokens[..., ::2]
     shared = (ends[:, :, None, :, None] == ends[:, None, :, None, :]).any(dim=(-1, -2))
     real = tokens[..., 0] >= 0
     return shared & real[:, None] & real[..., None]

@@ -100,15 +100,16 @@ class EdgeTransformer(nn.Module):
 
     def answer(self, stories: StoryBatch) -> Tensor:
         """(B, R) log-probabilities of the answers."""
-        count, n = len(stories), stories.n_entities
-        numbers = torch.full((count, n, n), self.n_relations)
+        count, n, device = len(stories), stories.n_entities, self.out.weight.device
+        stories = stories.to(device)
+        numbers = torch.full((count, n, n), self.n_relations, device=device)
         numbers[:, torch.arange(n), torch.arange(n)] = self.n_relations + 1
         row, column = (stories.told[..., 0] >= 0).nonzero(as_tuple=True)
         i, r, j = stories.told[row, column].unbind(-1)
         numbers[row, i, j] = r
-        present = torch.zeros(count, n, dtype=torch.bool)
+        present = torch.zeros(count, n, dtype=torch.bool, device=device)
         present[row, i] = present[row, j] = True
-        rows = torch.arange(count)
+        rows = torch.arange(count, device=device)
         present[rows[:, None], stories.query] = True
         x = self.relation(numbers)
         for layer in range(self.num_layers):

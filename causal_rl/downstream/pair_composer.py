@@ -142,6 +142,7 @@ class PairComposer(nn.Module):
 
     def answer(self, stories: StoryBatch) -> Tensor:
         """(B, R) logarithms of the probabilities of the answers; a step less than edges told."""
+        stories = stories.to(self.embedding.weight.device)
         steps = ((stories.told[..., 0] >= 0).sum(dim=1) - 1).clamp(min=1)
         states = self(stories.dense(self.n_relations), stories.query, steps)
         # A pair that stays unknown must cost a bounded loss.

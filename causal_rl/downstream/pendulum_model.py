@@ -84,6 +84,7 @@ class SceneTransformer(nn.Module):
             return seen[:, None].expand(n, n)
         drawn = torch.rand(rows, n) >= self.hide
         drawn[:, :N_QUESTION] = True
+        drawn = drawn.to(seen.device)
         return (seen & drawn)[:, :, None].expand(rows, n, n)
 
     def forward(self, cut: Tensor, asked: Tensor, light: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class SceneTransformer(nn.Module):
             asked: (B,) index into `ASKED`.
             light: (B,) index into `ASKED_LIGHTS`.
         """
-        empty = torch.zeros(len(cut), 1, self.place.shape[1])
+        empty = cut.new_zeros(len(cut), 1, self.place.shape[1])
         question = [self.asked(asked)[:, None], self.light(light)[:, None]]
         x = torch.cat([empty, *question, self.patch(cut)], dim=1) + self.place
         logits: Tensor = self.head(self.encoder(x, self.graph(len(x))))
@@ -147,7 +148,11 @@ def correlated_patches(questions: PendulumQuestions, level: float = 0.01) -> NDA
 
 
 def invariant_patches(
-    questions: PendulumQuestions, options: TokenOptions, *, level: float = 0.01
+    questions: PendulumQuestions,
+    options: TokenOptions,
+    *,
+    level: float = 0.01,
+    device: str | torch.device = "cpu",
 ) -> NDArray[np.bool_]:
     """(24,) patches that tell the same of the answer in every environment.
 
@@ -164,6 +169,7 @@ def invariant_patches(
         questions: of the training, with at least two environments.
         options: of the model and its training.
         level: of the tests of one round together, in (0, 1).
+        device: of the model.
 
     Raises:
         ValueError: fewer than two environments.
@@ -176,7 +182,7 @@ def invariant_patches(
     cut = 4 * len(questions) // 5
     inputs = scene_inputs(questions)
     labels = torch.from_numpy(questions.answer)
-    model = SceneTransformer(options, hide=1 - _CHANCE_KEPT)
+    model = SceneTransformer(options, hide=1 - _CHANCE_KEPT).to(device)
     train_model(model, [values[:cut] for values in inputs], labels[:cut], options)
     rest, own = [values[cut:] for values in inputs], questions.environment[cut:]
 

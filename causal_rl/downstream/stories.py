@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from causal_rl.datasets.clutrr import CLUTRR_RELATIONS, ClutrrStory
 from causal_rl.downstream.irm import irm_penalty
+from causal_rl.downstream.placement import device_of
 
 Answer = Callable[["StoryBatch"], Tensor]
 #: Story to logarithms of the probabilities of its answers, (B, R).
@@ -51,6 +52,12 @@ class StoryBatch:
         top = int(entities.max()) + 1 if entities.numel() else self.n_entities
         return StoryBatch(told, query, self.label[index], self.weight[index], self.k[index], top)
 
+    def to(self, device: str | torch.device) -> StoryBatch:
+        """The same stories on another device."""
+        told, query, label = self.told.to(device), self.query.to(device), self.label.to(device)
+        weight, k = self.weight.to(device), self.k.to(device)
+        return StoryBatch(told, query, label, weight, k, self.n_entities)
+
     def renumbered(self, slots: int, generator: torch.Generator) -> StoryBatch:
         """The same stories with entities renamed to random different numbers below ``slots``.
 
@@ -69,7 +76,7 @@ class StoryBatch:
     def dense(self, n_relations: int) -> Tensor:
         """(B, n, n, R) floats: 1 at told relations; a pair told two of them has halves."""
         count, n = len(self), self.n_entities
-        edges = torch.zeros(count, n, n, n_relations)
+        edges = torch.zeros(count, n, n, n_relations, device=self.told.device)
         row, column = (self.told[..., 0] >= 0).nonzero(as_tuple=True)
         i, r, j = self.told[row, column].unbind(-1)
         edges[row, i, j, r] = 1.0
@@ -174,7 +181,7 @@ def train_on_stories(
     Args:
         model: trained in place; left in evaluation mode.
         answer: the log-probabilities of its answers to a batch, (B, R).
-        stories: the training stories.
+        stories: the training stories, on the CPU; batches are taken to the model's device.
         training: how.
         seed: of batches and renaming.
     """
@@ -187,7 +194,8 @@ def train_on_stories(
         groups.append({"params": graph, "lr": training.graph_learning_rate})
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
-    mean_weight = stories.weight.mean()
+    device = device_of(model)
+    mean_weight = stories.weight.mean().to(device)
     model.train()
     order = torch.empty(0, dtype=torch.long)
     for step in range(training.steps):
@@ -196,6 +204,7 @@ def train_on_stories(
         batch, order = stories[order[: training.batch_size]], order[training.batch_size :]
         if training.slots:
             batch = batch.renumbered(training.slots, generator)
+        batch = batch.to(device)
         weight = batch.weight / mean_weight
         log_probability = answer(batch)
         if training.invariance:
@@ -236,7 +245,7 @@ def story_accuracy(
 
     Args:
         answer: log-probabilities of the answers to a batch, (B, R).
-        stories: asked.
+        stories: asked, on the CPU.
         batch_size: stories at a time.
 
     Returns:
@@ -249,7 +258,7 @@ def story_accuracy(
         for start in range(0, len(of_k), batch_size):
             batch = of_k[start : start + batch_size]
             with torch.no_grad():
-                best, given = answer(batch).max(dim=1)
+                best, given = answer(batch).cpu().max(dim=1)
             hit = (given == batch.label) & (best > _SILENT)
             right += float((hit * batch.weight).sum())
         found[int(k)] = right / float(of_k.weight.sum())

@@ -174,13 +174,14 @@ class EdgeExtractor(nn.Module):
             pairs: (N,) integers, which pairs of them.
             generator: draws what is dropped, where given.
         """
-        rows = windows.rows[pairs]
+        rows, device = windows.rows[pairs], self.bias.device
         there = rows >= 0
         chosen = rows[there]
         runs = hash_runs(windows.words[chosen], windows.roles[chosen], self.buckets)
         if generator is not None:
             lost = torch.rand(runs.shape, generator=generator) < self.dropout
             runs = runs.masked_fill(lost, 0)
+        rows, there, runs = rows.to(device), there.to(device), runs.to(device)
         hidden = functional.gelu(self.runs(runs) + self.bias)
         logits = self.out(hidden + functional.gelu(self.middle(hidden)))
         spread = logits.new_full((*rows.shape, logits.shape[1]), _NEVER)
@@ -231,7 +232,7 @@ def train_extractor(
 
     Args:
         model: trained in place; left in evaluation mode.
-        windows: of training stories.
+        windows: of training stories, on the CPU.
         steps: gradient steps.
         batch_size: pairs a step.
         seed: of batches and of what is dropped.
@@ -239,14 +240,16 @@ def train_extractor(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    weight = torch.ones(model.n_relations + 1)
+    device = model.bias.device
+    weight = torch.ones(model.n_relations + 1, device=device)
     weight[-1] = _NONE
     model.train()
     for _ in range(steps):
         pairs = torch.randint(len(windows.pair), (batch_size,), generator=generator)
         logits = model(windows, pairs, generator)
+        wanted = windows.label[pairs].flatten().to(device)
         loss = functional.cross_entropy(
-            logits.flatten(0, 1), windows.label[pairs].flatten(), weight=weight, ignore_index=-1
+            logits.flatten(0, 1), wanted, weight=weight, ignore_index=-1
         )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -258,12 +261,12 @@ def train_extractor(
 def extract_edges(
     model: EdgeExtractor, windows: Windows, n_stories: int, n_entities: int
 ) -> Tensor:
-    """(stories, n, n, R): the probability of every relation of every pair near each other."""
+    """(stories, n, n, R), on the CPU: the probability of relations of pairs near each other."""
     edges = torch.zeros(n_stories, n_entities, n_entities, model.n_relations)
     with torch.no_grad():
         for start in range(0, len(windows.pair), 512):
             part = torch.arange(start, min(start + 512, len(windows.pair)))
-            found = torch.softmax(model(windows, part), dim=-1)
+            found = torch.softmax(model(windows, part), dim=-1).cpu()
             story, first, second = windows.pair[part].unbind(-1)
             edges[story, first, second] = found[:, 0, :-1]
             edges[story, second, first] = found[:, 1, :-1]

@@ -17,6 +17,7 @@ from causal_rl.attention.block import EncoderBlock, attention_factory
 from causal_rl.attention.modulation import LOG_FLOOR, MODULATIONS, Modulation, prepare_mask
 from causal_rl.discovery.cross_sample import CrossSampleAttention
 from causal_rl.downstream.irm import irm_penalty
+from causal_rl.downstream.placement import device_of, forked_random
 from causal_rl.options import check_choice, check_integer, check_number
 
 Objective = Literal["erm", "irm"]
@@ -166,6 +167,8 @@ def train_model(
 ) -> nn.Module:
     """Train a classifier by AdamW on a cycle of learning rates.
 
+    Batches are drawn where the rows are and then taken to the model's device.
+
     Args:
         model: called with a batch of every input; gives logits (B, classes). Changed in place.
         inputs: (N, ...) each.
@@ -199,20 +202,20 @@ def train_model(
     )
     share = max(options.batch // len(places), 1)
     best, state = -1.0, None
-    with torch.random.fork_rng(devices=[]):
+    device = device_of(model)
+    with forked_random(device):
         torch.manual_seed(options.seed)  # of dropout
         for step in range(1, options.steps + 1):
             model.train()
             rows = torch.cat(
                 [own[torch.randint(len(own), (share,), generator=generator)] for own in places]
             )
-            logits = model(*(values[rows] for values in inputs))
-            loss = functional.cross_entropy(logits, labels[rows])
+            logits = model(*(values[rows].to(device) for values in inputs))
+            wanted = labels[rows].to(device)
+            loss = functional.cross_entropy(logits, wanted)
             if invariant:
                 weight = options.penalty if step > _WARM * options.steps else 1.0
-                parts = zip(
-                    torch.split(logits, share), torch.split(labels[rows], share), strict=True
-                )
+                parts = zip(torch.split(logits, share), torch.split(wanted, share), strict=True)
                 penalty = torch.stack([irm_penalty(*part) for part in parts]).mean()
                 loss = (loss + weight * penalty) / weight
             optimiser.zero_grad()
@@ -233,7 +236,7 @@ def train_model(
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, inputs: Sequence[Tensor], *, batch: int = 500) -> Tensor:
-    """Logits (N, classes) in evaluation mode.
+    """Logits (N, classes) in evaluation mode, on the CPU.
 
     Args:
         model: as in `train_model`.
@@ -242,7 +245,12 @@ def predict_logits(model: nn.Module, inputs: Sequence[Tensor], *, batch: int = 5
     """
     model.eval()
     parts = [torch.split(values, batch) for values in inputs]
-    return torch.cat([model(*chosen) for chosen in zip(*parts, strict=True)])
+    device = device_of(model)
+    found = [
+        model(*(values.to(device) for values in chosen)).cpu()
+        for chosen in zip(*parts, strict=True)
+    ]
+    return torch.cat(found)
 
 
 def predict_classes(model: nn.Module, inputs: Sequence[Tensor]) -> NDArray[np.int64]:

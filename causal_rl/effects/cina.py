@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causal_rl.discovery.network_options import check_device
+from causal_rl.devices import check_device
 from causal_rl.effects.base import Array, EffectEstimator, Treatments
 from causal_rl.effects.cina_dual import solve_dual
 from causal_rl.effects.cina_kernel import KERNELS, Kernel, gram_matrix, standardise

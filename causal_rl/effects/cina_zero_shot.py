@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from causal_rl.discovery.network_options import check_device
+from causal_rl.devices import check_device
 from causal_rl.effects.cina_families import DataFamily
 from causal_rl.files import atomic_open, read_payload
 from causal_rl.options import check_integer, check_number

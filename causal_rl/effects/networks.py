@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from causal_rl.discovery.network_options import check_device
+from causal_rl.devices import check_device
 from causal_rl.effects.base import Array, EffectEstimator, Treatments, some_column
 from causal_rl.options import check_integer, check_number
 

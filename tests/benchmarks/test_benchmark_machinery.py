@@ -157,7 +157,7 @@ def test_provenance_is_of_the_machine_that_measured(
     go(fake, tmp_path / "out", seeds=1)
     before = written()
     other = {**before["machine"], "cpu": "another"}
-    monkeypatch.setattr("causal_rl.benchmarks.results.machine", lambda: other)
+    monkeypatch.setattr("causal_rl.benchmarks.results.machine", lambda device: other)
     monkeypatch.setattr("causal_rl.benchmarks.results.packages", lambda: {"numpy": "0"})
     # Nothing is measured: only the text is of now.
     assert go(fake, tmp_path / "out", seeds=1).computed == 0

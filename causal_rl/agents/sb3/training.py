@@ -44,9 +44,9 @@ from causal_rl.agents.training import (
     default_folder,
     load_config,
     load_world,
-    resolve_device,
     write_config,
 )
+from causal_rl.devices import resolve_device
 from causal_rl.envs import SCMEnvSpec, resolve_spec
 from causal_rl.files import atomic_open, atomic_write_text, make_folder
 from causal_rl.graphs import CausalGraph
