@@ -92,3 +92,23 @@ def test_there_are_pages_and_notebooks() -> None:
     assert set(CHECKS) <= {page.stem for page in PAGES}
     assert len(PAGES) > 20
     assert len(NOTEBOOKS) == 3
+
+
+def test_the_walk_through_the_house_names_what_is_there() -> None:
+    """Each file and folder of the tables, a bare name lying there, and what a file defines."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    named, defined = 0, 0
+    for row in rows:
+        beside = ROOT
+        for path, name in re.findall(r"`([\w/]+(?:\.py|/))`(?: \(`([\w.]+)`\))?", row):
+            file = ROOT / path if path.startswith("causal_rl/") else beside / path
+            assert file.exists(), f"{path}: {row}"
+            beside = file if file.is_dir() else file.parent
+            named += 1
+            if name:
+                part = name.rpartition(".")[2]
+                assert re.search(rf"^ *(?:def|class) {part}\b", file.read_text(), re.M), row
+                defined += 1
+    assert named > 20
+    assert defined > 4
