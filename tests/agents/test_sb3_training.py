@@ -161,10 +161,13 @@ def test_bad_input_is_named_and_nothing_is_written(world, tmp_path):
     ],
 )
 def test_solves_a_tiny_world(world, tmp_path, algo, encoder, steps, least):
-    config = TrainConfig(env=world, steps=steps, encoder=encoder, **SMALL)
-    summary = train_sb3(config, algo, out=tmp_path / "run", console=quiet())
-    assert summary["return_normalised"] > least
-    assert summary["shd_contemporaneous"] == summary["shd_lagged"] == 0
+    returns = []
+    for seed in range(3):
+        config = TrainConfig(env=world, steps=steps, encoder=encoder, seed=seed, **SMALL)
+        summary = train_sb3(config, algo, out=tmp_path / str(seed), console=quiet())
+        returns.append(summary["return_normalised"])
+        assert summary["shd_contemporaneous"] == summary["shd_lagged"] == 0
+    assert np.median(returns) > least, returns
 
 
 @pytest.mark.slow
