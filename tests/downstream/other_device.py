@@ -6,11 +6,13 @@ accelerator does, to meet a tensor of the CPU (numbers and indices aside) or to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -97,3 +99,11 @@ def other_device() -> Iterator[torch.device]:
     """The device; it is there inside alone."""
     with _Mode():
         yield OTHER
+
+
+def on_both(work: Callable[[torch.device], NDArray[np.floating]]) -> None:
+    """``work`` gives the same numbers on both devices."""
+    here = work(torch.device("cpu"))
+    with other_device() as device:
+        there = work(device)
+    np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)

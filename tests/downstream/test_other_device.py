@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from other_device import OTHER, other_device
+from other_device import OTHER, on_both, other_device
 from small_stories import RELATIONS, cyclic, models, texts
 from torch import Tensor, nn
 
@@ -45,14 +45,6 @@ PROBLEM = AcreProblem(
         AcreQuery((3, 5), "off", "direct", 1),
     ),
 )
-
-
-def on_both(work: Callable[[torch.device], NDArray[np.floating]]) -> None:
-    """``work`` gives the same numbers on both devices."""
-    here = work(CPU)
-    with other_device() as device:
-        there = work(device)
-    np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
 
 
 def weights_of(model: nn.Module) -> NDArray[np.floating]:
