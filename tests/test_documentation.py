@@ -14,6 +14,7 @@ from gymnasium.error import DependencyNotInstalled
 from causal_rl.datasets import DataUnavailableError
 from causal_rl.errors import MissingExtraError
 from tests.documentation_checks import CHECKS
+from tests.documentation_pages import figures_without_source
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A comment that a reader of the page does not see holds what its blocks take for granted.
@@ -112,3 +113,8 @@ def test_the_walk_through_the_house_names_what_is_there() -> None:
                 defined += 1
     assert named > 20
     assert defined > 4
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_figures_with_an_interval_are_those_of_the_results(page: Path) -> None:
+    assert not figures_without_source(page)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from causal_rl.benchmarks.cells import Outcome, Row
+from causal_rl.benchmarks.cells import Cell, Outcome, Row
 from causal_rl.datasets.clutrr import CLUTRR_RELATIONS, Clutrr, ClutrrStory
 from causal_rl.downstream.stories import (
     Answer,
@@ -33,23 +32,25 @@ _TESTED = tuple(range(4, 11))
 Fit = Callable[[StoryBatch, StoryBatch], tuple[Answer, Row]]
 
 
-def run_text(data: Clutrr, seed: int, use: Mapping[str, Any], fit: Fit) -> Outcome:
+def run_text(data: Clutrr, seed: int, cell: Cell, fit: Fit) -> Outcome:
     """Train the extractor on prose and the method on told edges; ask about extracted ones.
 
     Args:
         data: the stories.
         seed: of the extractor and of what is held out.
-        use: settings: "extractor_steps", "held_out", "smoke"; "extracted_training", whether the
-            method too is trained on extracted edges, not on told ones; "device", if not the CPU.
+        cell: its device, and of its settings "extractor_steps", "held_out", "smoke" and
+            "extracted_training", whether the method too is trained on extracted edges, not on told
+            ones.
         fit: trains the method on kept and held-out stories, to its answers and figures.
     """
+    use = cell.settings
     train = [story for of_k in data.train.values() for story in of_k]
     test = [story for of_k in data.test.values() for story in of_k]
     if use["smoke"]:
         train, test = train[:_SMOKE_STORIES], test[:: len(test) // _SMOKE_STORIES]
     started = time.process_time()
     words = read_words(train)
-    extractor = EdgeExtractor(len(CLUTRR_RELATIONS), seed=seed).to(use.get("device", "cpu"))
+    extractor = EdgeExtractor(len(CLUTRR_RELATIONS), seed=seed).to(cell.device)
     windows = cut_windows(train, words)
     train_extractor(extractor, windows, steps=int(use["extractor_steps"]), seed=seed)
     symbols = encode_stories([story for of_k in data.train.values() for story in of_k])

@@ -138,7 +138,7 @@ def run(cell: Cell) -> Outcome:
     seed = int(use["fresh"]) + int(parameters["seed"] or 0)
     data = load_clutrr(FIRST if split == TEXT else split)
     if split == TEXT:
-        return run_text(data, seed, use, lambda kept, held: _fit(cell, data, kept, held, seed))
+        return run_text(data, seed, cell, lambda kept, held: _fit(cell, data, kept, held, seed))
     train, test = encode_stories(flat(data.train)), encode_stories(flat(data.test))
     kept, held = hold_out(train, use["held_out"], torch.Generator().manual_seed(seed))
     started = time.process_time()

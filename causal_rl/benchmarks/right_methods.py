@@ -101,7 +101,7 @@ def draw_splits(
     sides = (("accuracy_in", -0.2, "C7", inside), ("accuracy", 0.2, "C0", outside))
     for axes, split in zip(panels, drawn, strict=False):
         methods = list(splits[split])
-        both = any(results.estimate("accuracy_in", split=split, method=each) for each in methods)
+        both = results.values("accuracy_in", split=split).size > 0
         for place, method in enumerate(methods):
             for metric, shift, color, label in sides:
                 found = results.estimate(metric, split=split, method=method)

@@ -96,9 +96,9 @@ def run(cell: Cell) -> Outcome:
     }
     told = _covariate_edges(graph)
     figures["edges between tokens"] = told
+    made = settings["twins"] | {"device": cell.device}
     for row, options in cell.part("row").items():
         started = time.process_time()
-        made = settings["twins"] | {"device": cell.device}
         found = _effects(row, options, made, graph, study.X, study.t, study.y)(asked)
         error = found - (twins.y1 - twins.y0)
         figures |= {

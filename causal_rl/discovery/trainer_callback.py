@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from causal_rl.devices import device_of
 from causal_rl.errors import import_extra
 from causal_rl.options import check_integer
 
@@ -115,7 +116,7 @@ class _Events:
         training = model.training
         model.eval()
         self._learning = True
-        device = next(model.parameters()).device
+        device = device_of(model)
         try:
             for batch in itertools.islice(train_dataloader, self._batches):
                 given = {name: _on(value, device) for name, value in batch.items()}

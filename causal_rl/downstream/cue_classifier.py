@@ -15,9 +15,9 @@ from torch.nn import functional
 from causal_rl.attention import PreparedMask
 from causal_rl.attention.block import EncoderBlock
 from causal_rl.attention.modulation import Graph
+from causal_rl.devices import device_of
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.downstream.cue_game import CueRows
-from causal_rl.downstream.placement import device_of
 from causal_rl.downstream.token_model import TokenOptions, token_blocks, train_model
 from causal_rl.options import check_integer, check_number
 
@@ -117,7 +117,7 @@ class CueClassifier(nn.Module):
         """What depends on a graph alone, made once."""
         block = cast(EncoderBlock, self.blocks[0])
         numbers = np.asarray(graph, dtype=np.float32)
-        return block.attention.prepare(torch.as_tensor(numbers, device=self.label.device))
+        return block.attention.prepare(torch.as_tensor(numbers, device=device_of(self)))
 
     @torch.no_grad()
     def attention(
@@ -143,8 +143,7 @@ class _UnderGraph(nn.Module):
         self.model, self.graph, self.hide = model, graph, hide
 
     def forward(self, tokens: Tensor) -> Tensor:
-        drawn = torch.rand(tokens.shape) < self.hide if self.hide else None
-        hidden = None if drawn is None else drawn.to(tokens.device)
+        hidden = (torch.rand(tokens.shape) < self.hide).to(tokens.device) if self.hide else None
         logits: Tensor = self.model(tokens, self.graph(), hidden)
         return logits
 

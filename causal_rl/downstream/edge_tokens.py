@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from causal_rl.attention import CausalAttention
 from causal_rl.attention.block import EncoderBlock
+from causal_rl.devices import device_of
 from causal_rl.discovery.cross_sample import CrossSampleAttention
 from causal_rl.downstream.stories import StoryBatch
 
@@ -95,7 +96,7 @@ class EdgeTokenTransformer(nn.Module):
                 f"stories: entities numbered up to {stories.n_entities - 1}; allowed: below "
                 f"slots={self.slots}"
             )
-        stories = stories.to(self.out.weight.device)
+        stories = stories.to(device_of(self))
         asked = torch.full_like(stories.query[:, :1], self.relation.num_embeddings - 1)
         query = torch.cat([stories.query[:, :1], asked, stories.query[:, 1:]], dim=1)
         tokens = torch.cat([query[:, None], stories.told], dim=1)

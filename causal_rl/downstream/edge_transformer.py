@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from causal_rl.devices import device_of
 from causal_rl.downstream.stories import StoryBatch
 
 
@@ -100,7 +101,7 @@ class EdgeTransformer(nn.Module):
 
     def answer(self, stories: StoryBatch) -> Tensor:
         """(B, R) log-probabilities of the answers."""
-        count, n, device = len(stories), stories.n_entities, self.out.weight.device
+        count, n, device = len(stories), stories.n_entities, device_of(self)
         stories = stories.to(device)
         numbers = torch.full((count, n, n), self.n_relations, device=device)
         numbers[:, torch.arange(n), torch.arange(n)] = self.n_relations + 1

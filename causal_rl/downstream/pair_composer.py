@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from causal_rl.attention.modulation import Modulation, check_modulation
+from causal_rl.devices import device_of
 from causal_rl.downstream.stories import StoryBatch
 
 GraphSource = Literal["learned", "full"]
@@ -142,7 +143,7 @@ class PairComposer(nn.Module):
 
     def answer(self, stories: StoryBatch) -> Tensor:
         """(B, R) logarithms of the probabilities of the answers; a step less than edges told."""
-        stories = stories.to(self.embedding.weight.device)
+        stories = stories.to(device_of(self))
         steps = ((stories.told[..., 0] >= 0).sum(dim=1) - 1).clamp(min=1)
         states = self(stories.dense(self.n_relations), stories.query, steps)
         # A pair that stays unknown must cost a bounded loss.

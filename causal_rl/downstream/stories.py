@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from causal_rl.datasets.clutrr import CLUTRR_RELATIONS, ClutrrStory
+from causal_rl.devices import device_of
 from causal_rl.downstream.irm import irm_penalty
-from causal_rl.downstream.placement import device_of
 
 Answer = Callable[["StoryBatch"], Tensor]
 #: Story to logarithms of the probabilities of its answers, (B, R).

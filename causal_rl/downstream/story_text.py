@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causal_rl.datasets.clutrr import CLUTRR_RELATIONS, ClutrrStory
+from causal_rl.devices import device_of
 from causal_rl.downstream.stories import StoryBatch
 
 _TOKEN = re.compile(r"\[[^\]]*\]|\w+|[^\w\s]")
@@ -174,7 +175,7 @@ class EdgeExtractor(nn.Module):
             pairs: (N,) integers, which pairs of them.
             generator: draws what is dropped, where given.
         """
-        rows, device = windows.rows[pairs], self.bias.device
+        rows, device = windows.rows[pairs], device_of(self)
         there = rows >= 0
         chosen = rows[there]
         runs = hash_runs(windows.words[chosen], windows.roles[chosen], self.buckets)
@@ -240,7 +241,7 @@ def train_extractor(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    device = model.bias.device
+    device = device_of(model)
     weight = torch.ones(model.n_relations + 1, device=device)
     weight[-1] = _NONE
     model.train()

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from causal_rl.attention.block import EncoderBlock, attention_factory
 from causal_rl.attention.modulation import LOG_FLOOR, MODULATIONS, Modulation, prepare_mask
+from causal_rl.devices import device_of, forked_random
 from causal_rl.discovery.cross_sample import CrossSampleAttention
 from causal_rl.downstream.irm import irm_penalty
-from causal_rl.downstream.placement import device_of, forked_random
 from causal_rl.options import check_choice, check_integer, check_number
 
 Objective = Literal["erm", "irm"]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from other_device import on_both
 from torch import Tensor, nn
 
 from causal_rl.agents import ActorCritic, RolloutBatch, TrainConfig, ppo_update
@@ -25,6 +24,7 @@ from causal_rl.attention import (
     TimeVaryingAttention,
 )
 from causal_rl.attention.huggingface import use_ecam
+from tests.other_device import on_both
 
 N, WIDTH, HEADS = 5, 8, 2
 LAYERS: dict[str, Callable[[], nn.Module]] = {

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from other_device import OTHER, on_both, other_device
 from small_stories import RELATIONS, cyclic, models, texts
 from torch import Tensor, nn
 
 from causal_rl.benchmarks.table3_rows import CLUTRR, KERNEL, measured
 from causal_rl.benchmarks.table3_stories import composer
 from causal_rl.datasets import AcreProblem, AcreQuery, AcreTrial
+from causal_rl.devices import device_of, forked_random
 from causal_rl.discovery.representation_graph import GraphFromRepresentations
 from causal_rl.downstream.acre_tokens import TRUE_RELATIONS, AcreTransformer, acre_rows
 from causal_rl.downstream.acre_tokens import learn_relations as relations_of
@@ -23,7 +23,6 @@ from causal_rl.downstream.cue_classifier import ClassifierOptions, predict, trai
 from causal_rl.downstream.cue_game import CueRows, make_game
 from causal_rl.downstream.pendulum import draw_questions, pendulum_scm
 from causal_rl.downstream.pendulum_model import SceneTransformer, invariant_patches, scene_inputs
-from causal_rl.downstream.placement import device_of, forked_random
 from causal_rl.downstream.stories import StoryTraining, story_accuracy, train_on_stories
 from causal_rl.downstream.story_text import (
     EdgeExtractor,
@@ -35,6 +34,7 @@ from causal_rl.downstream.story_text import (
 from causal_rl.downstream.text_model import TextTransformer
 from causal_rl.downstream.text_tokens import TextRows
 from causal_rl.downstream.token_model import TokenOptions, predict_logits, train_model
+from tests.other_device import OTHER, on_both, other_device
 
 CPU = torch.device("cpu")
 OPTIONS = TokenOptions(embed_dim=8, num_heads=2, feedforward_dim=16, steps=2, batch=8)
